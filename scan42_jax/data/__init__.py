@@ -1,0 +1,1 @@
+"""From raw films to batches on the device."""

@@ -1,0 +1,1 @@
+"""Network definitions: linen modules, parameters only."""

@@ -1,0 +1,41 @@
+"""Shared fixtures: reference numbers and real films, where they are at hand."""
+
+import os
+import pathlib
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+if "xla_force_host_platform_device_count" not in os.environ.get(
+  "XLA_FLAGS", ""
+):
+  os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_force_host_platform_device_count=8"
+  )
+
+import jax
+import pytest
+from absl import flags
+
+jax.config.update("jax_default_matmul_precision", "highest")
+flags.FLAGS.mark_as_parsed()  # Grain workers read absl flags.
+
+_SHARED = pathlib.Path(__file__).parents[1].parent / "shared"
+
+
+def _folder(variable: str, default: str) -> pathlib.Path:
+  folder = pathlib.Path(os.environ.get(variable, _SHARED / default))
+  if not folder.is_dir():
+    pytest.skip(f"{folder} is absent; set {variable}")
+  return folder
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> pathlib.Path:
+  """Folder of reference numbers, see tests/golden/README.md."""
+  return _folder("SCAN42_GOLDEN", "golden")
+
+
+@pytest.fixture(scope="session")
+def real_data_dir() -> pathlib.Path:
+  """Folder of small real chest X-ray sets."""
+  return _folder("SCAN42_REAL_DATA", "data")
