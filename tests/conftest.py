@@ -36,6 +36,21 @@ def golden_dir() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def golden_file():
+  """Finds one file of reference numbers: shared folder, else committed."""
+
+  def find(name: str) -> pathlib.Path:
+    shared = pathlib.Path(os.environ.get("SCAN42_GOLDEN", _SHARED / "golden"))
+    committed = pathlib.Path(__file__).parent / "golden"
+    for folder in (shared, committed):
+      if (folder / name).exists():
+        return folder / name
+    pytest.skip(f"{name} is absent; set SCAN42_GOLDEN")
+
+  return find
+
+
+@pytest.fixture(scope="session")
 def real_data_dir() -> pathlib.Path:
   """Folder of small real chest X-ray sets."""
   return _folder("SCAN42_REAL_DATA", "data")

@@ -1,0 +1,161 @@
+"""The parts of a vision transformer block, parameters only.
+
+Numbers agree with DINOv2's layers: pre-norm, LayerScale on both branches, exact
+GELU or SwiGLU, stochastic depth by sample.
+"""
+
+from __future__ import annotations
+
+import einops
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from scan42_jax.types import Array, Float
+
+DENSE_INIT = nn.initializers.truncated_normal(0.02)
+
+
+class PatchEmbed(nn.Module):
+  """Cuts an image into patches and projects each: one matrix product."""
+
+  width: int
+  patch_size: int
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, images: Float[Array, "N H W C"]) -> Float[Array, "N P D"]:
+    size = self.patch_size
+    patches = einops.rearrange(
+      images, "n (h p) (w q) c -> n (h w) (p q c)", p=size, q=size
+    )
+    dense = nn.Dense(
+      self.width, kernel_init=DENSE_INIT, dtype=self.dtype, name="proj"
+    )
+    return dense(patches)
+
+
+class Attention(nn.Module):
+  """Multi-head self-attention with one fused query-key-value projection."""
+
+  num_heads: int
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, tokens: Float[Array, "N T D"]) -> Float[Array, "N T D"]:
+    width = tokens.shape[-1]
+    qkv = _dense(3 * width, self.dtype, "qkv")(tokens)
+    q, k, v = einops.rearrange(
+      qkv, "n t (three h d) -> three n t h d", three=3, h=self.num_heads
+    )
+    mixed = _attend(q, k, v)
+    mixed = einops.rearrange(mixed, "n t h d -> n t (h d)")
+    return _dense(width, self.dtype, "proj")(mixed)
+
+
+def _attend(
+  q: Float[Array, "N T A E"],
+  k: Float[Array, "N T A E"],
+  v: Float[Array, "N T A E"],
+) -> Float[Array, "N T A E"]:
+  """softmax(q k' / sqrt(E)) v, the softmax in float32 or wider."""
+  half_precision = q.dtype in (jnp.bfloat16, jnp.float16)
+  if half_precision and jax.default_backend() == "gpu":
+    # The only fused kernel; it keeps no T x T matrix in memory.
+    return jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
+  wide = jnp.promote_types(q.dtype, jnp.float32)
+  scores = jnp.einsum(
+    "nqad,nkad->naqk", q * q.shape[-1] ** -0.5, k, preferred_element_type=wide
+  )
+  weights = jax.nn.softmax(scores).astype(q.dtype)
+  return jnp.einsum("naqk,nkad->nqad", weights, v)
+
+
+class Mlp(nn.Module):
+  """Two dense layers with exact (erf) GELU."""
+
+  hidden: int
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "N T D"]) -> Float[Array, "N T D"]:
+    hidden = _dense(self.hidden, self.dtype, "fc1")(x)
+    hidden = jax.nn.gelu(hidden, approximate=False)
+    return _dense(x.shape[-1], self.dtype, "fc2")(hidden)
+
+
+class SwiGlu(nn.Module):
+  """Gated feed-forward: silu(a) * b (Shazeer, 2020), hidden cut to 2/3."""
+
+  hidden: int
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "N T D"]) -> Float[Array, "N T D"]:
+    # 2/3 keeps the parameter count of the plain MLP; whole multiples of 8.
+    hidden = (int(self.hidden * 2 / 3) + 7) // 8 * 8
+    gate, value = jnp.split(
+      _dense(2 * hidden, self.dtype, "w12")(x), 2, axis=-1
+    )
+    return _dense(x.shape[-1], self.dtype, "w3")(jax.nn.silu(gate) * value)
+
+
+class LayerScale(nn.Module):
+  """A learned gain per channel (Touvron et al., 2021)."""
+
+  initial: float
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "N T D"]) -> Float[Array, "N T D"]:
+    init = nn.initializers.constant(self.initial)
+    gamma = self.param("gamma", init, (x.shape[-1],))
+    return x * gamma.astype(x.dtype)
+
+
+class Block(nn.Module):
+  """Pre-norm transformer block."""
+
+  num_heads: int
+  hidden: int
+  swiglu: bool
+  layer_scale: float
+  drop_path: float
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "N T D"], train: bool
+  ) -> Float[Array, "N T D"]:
+    feed_forward = SwiGlu if self.swiglu else Mlp
+    branch = Attention(self.num_heads, self.dtype, name="attn")(
+      layer_norm(self.dtype, "norm1")(x)
+    )
+    branch = LayerScale(self.layer_scale, name="scale1")(branch)
+    x = x + self._drop(branch, train)
+    branch = feed_forward(self.hidden, self.dtype, name="mlp")(
+      layer_norm(self.dtype, "norm2")(x)
+    )
+    branch = LayerScale(self.layer_scale, name="scale2")(branch)
+    return x + self._drop(branch, train)
+
+  def _drop(
+    self, branch: Float[Array, "N T D"], train: bool
+  ) -> Float[Array, "N T D"]:
+    """Drops the branch of whole samples and rescales the kept ones."""
+    if not train or self.drop_path == 0:
+      return branch
+    keep = jax.random.bernoulli(
+      self.make_rng("drop_path"), 1 - self.drop_path, (branch.shape[0], 1, 1)
+    )
+    return jnp.where(keep, branch / (1 - self.drop_path), 0)
+
+
+def layer_norm(dtype: jnp.dtype, name: str) -> nn.LayerNorm:
+  """LayerNorm with DINOv2's epsilon and an exact two-pass variance."""
+  return nn.LayerNorm(
+    epsilon=1e-6, dtype=dtype, use_fast_variance=False, name=name
+  )
+
+
+def _dense(features: int, dtype: jnp.dtype, name: str) -> nn.Dense:
+  return nn.Dense(features, kernel_init=DENSE_INIT, dtype=dtype, name=name)
