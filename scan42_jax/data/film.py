@@ -5,6 +5,7 @@ knows no file format.
 """
 
 import dataclasses
+import re
 
 import numpy as np
 
@@ -13,6 +14,13 @@ MAX_FILE_BYTES = 2**28
 
 MAX_PIXELS = 2**26
 """Largest film that is decoded, in pixels: ten times a usual one."""
+
+_LATERAL = {"LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT"}
+_VIEW_IN_TEXT = re.compile(
+  r"\b(?:(PA|POSTERO-?ANTERIOR)|(AP|ANTERO-?POSTERIOR)|(LAT|LATERAL))\b"
+)
+_AGE = re.compile(r"(\d{1,3})([DWMY]?)")
+_YEARS = {"": 1.0, "Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 
 class RejectedFilm(ValueError):
@@ -64,6 +72,30 @@ def check_size(rows: int, columns: int) -> None:
     raise RejectedFilm(
       f"{rows} x {columns} pixels, allowed are 1 to {MAX_PIXELS}"
     )
+
+
+def view_position(text: str) -> str:
+  """Unifies a DICOM view position: 'll' -> 'LATERAL', 'pa' -> 'PA'.
+
+  Text that is no code of at most 16 letters, digits, blanks and underscores
+  gives ''.
+  """
+  code = text.strip().upper()
+  if code in _LATERAL:
+    return "LATERAL"
+  return code if re.fullmatch("[A-Z0-9 _]{1,16}", code) else ""
+
+
+def view_in_text(text: str) -> str:
+  """Finds 'PA', 'AP' or 'LATERAL' in free text; '' unless exactly one is."""
+  found = {match.lastindex for match in _VIEW_IN_TEXT.finditer(text.upper())}
+  return ("PA", "AP", "LATERAL")[found.pop() - 1] if len(found) == 1 else ""
+
+
+def age_years(text: str) -> float:
+  """Turns '045Y', '006M', '002W', '010D' or '45' into years, else NaN."""
+  match = _AGE.fullmatch(text.strip().upper())
+  return int(match[1]) * _YEARS[match[2]] if match else float("nan")
 
 
 def to_uint8(values: np.ndarray, *, low: float, high: float) -> np.ndarray:

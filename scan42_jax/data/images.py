@@ -58,7 +58,15 @@ def read_film(path: str | pathlib.Path, *, published: bool = False) -> Film:
   Raises:
     RejectedFilm: the file gives no film; the message says why.
   """
-  return Film(pixels=_picture_pixels(_read_bytes(path), published=published))
+  data = _read_bytes(path)
+  if data.startswith(tuple(_PLUGINS)) and data[128:132] != b"DICM":
+    return Film(pixels=_picture_pixels(data, published=published))
+  # Here and not above: the workers that only decode shards need no pydicom.
+  from scan42_jax.data import dicom
+
+  if not dicom.is_dicom(data):
+    raise RejectedFilm("neither DICOM, PNG nor JPEG")
+  return dicom.read_dicom(data, published=published)
 
 
 def equalize_histogram(pixels: np.ndarray) -> np.ndarray:
