@@ -1,0 +1,116 @@
+"""Prepares a dataset: raw films and tables to shards of grey JPEG.
+
+  python -m scan42_jax.data.prepare --dataset=folder --source=DIR --data_dir=DIR
+
+Run it again after a kill, after adding or repairing files: it does only what is
+missing. Only flags are read here; worker processes import this module again,
+so it stays light.
+"""
+
+import os
+import pathlib
+import signal
+import sys
+
+from absl import app, flags, logging
+
+from scan42_jax.datasets.reading import Options
+
+_DATASET = flags.DEFINE_string(
+  "dataset", None, "Name of the dataset.", required=True
+)
+_SOURCE = flags.DEFINE_string("source", None, "Folder of the raw release.")
+_DATA_DIR = flags.DEFINE_string(
+  "data_dir", None, "Folder of the prepared datasets.", required=True
+)
+_WORKERS = flags.DEFINE_integer(
+  "workers", None, "Processes that read films; default: one a core.", 0
+)
+_PUBLISHED = flags.DEFINE_bool(
+  "published",
+  False,
+  "Store films as the published run had them, equalised, under another name.",
+)
+_SHORT_SIDE_PX = flags.DEFINE_integer(
+  "short_side_px", 1024, "Films are shrunk to this short side."
+)
+_ALL_VIEWS = flags.DEFINE_bool(
+  "all_views", False, "Keep lateral and oblique films."
+)
+_KEEP_BURNED_IN = flags.DEFINE_bool(
+  "keep_burned_in", False, "Keep films that say text is drawn into them."
+)
+_LABELS_CSV = flags.DEFINE_string(
+  "labels_csv", None, "folder: table with column `file`; see datasets/folder.py"
+)
+_EXCLUDE = flags.DEFINE_multi_string(
+  "exclude", [], "folder: leave out files that match this glob; repeatable."
+)
+_KEEP_IDS = flags.DEFINE_bool(
+  "keep_ids", False, "folder: store ids as they are instead of hashes."
+)
+_ID_SALT = flags.DEFINE_string(
+  "id_salt", "", "Secret of your own, so that hashed ids cannot be guessed."
+)
+_SPLIT_SEED = flags.DEFINE_integer(
+  "split_seed", 0, "Seed of the split by patient."
+)
+_HOLDOUT_PERCENT = flags.DEFINE_float(
+  "holdout_percent", 5.0, "Patients for validation, and as many for test."
+)
+
+
+def main(argv: list[str]) -> None:
+  """Prepares the dataset that the flags name; user mistakes end in one line."""
+  if len(argv) > 1:
+    _stop(f"unexpected argument {argv[1]!r}")
+  logging.set_verbosity(logging.WARNING)
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  from scan42_jax.data import assembly  # Heavy: TFDS and all that it brings.
+
+  try:
+    assembly.prepare(
+      _DATASET.value,
+      _options(),
+      data_dir=pathlib.Path(_DATA_DIR.value).expanduser(),
+      num_workers=_num_workers(),
+      say=lambda line: print(line, flush=True),
+    )
+  except (ValueError, OSError) as error:
+    _stop(str(error))
+  except KeyboardInterrupt:
+    print("stopped; films read so far are kept, run the same command again")
+    sys.exit(130)
+
+
+def _options() -> Options:
+  labels_csv = _LABELS_CSV.value
+  source = _SOURCE.value or f"{_DATA_DIR.value}/{_DATASET.value}/source"
+  return Options(
+    source=pathlib.Path(source).expanduser(),
+    published=_PUBLISHED.value,
+    short_side_px=_SHORT_SIDE_PX.value,
+    all_views=_ALL_VIEWS.value,
+    keep_burned_in=_KEEP_BURNED_IN.value,
+    labels_csv=pathlib.Path(labels_csv).expanduser() if labels_csv else None,
+    exclude=tuple(_EXCLUDE.value),
+    keep_ids=_KEEP_IDS.value,
+    id_salt=_ID_SALT.value,
+    split_seed=_SPLIT_SEED.value,
+    holdout_percent=_HOLDOUT_PERCENT.value,
+  )
+
+
+def _num_workers() -> int:
+  if _WORKERS.value is None:
+    return len(os.sched_getaffinity(0))
+  return _WORKERS.value
+
+
+def _stop(line: str) -> None:
+  print(f"prepare: {line}", file=sys.stderr)
+  sys.exit(1)
+
+
+if __name__ == "__main__":
+  app.run(main)
