@@ -60,9 +60,10 @@ class Worker:
       except (BrokenPipeError, EOFError):
         self.close()
         raise WorkerError("decoder crashed or ran out of time") from None
-    if not success:
-      raise WorkerError(reply.decode())
-    return reply
+      if not success:
+        self.close()  # What a bad input leaked must not fail the next one.
+        raise WorkerError(reply.decode())
+      return reply
 
   def close(self) -> None:
     """Ends the child; the next call starts another."""
@@ -108,6 +109,9 @@ def serve(
   silence = os.open(os.devnull, os.O_WRONLY)
   os.dup2(silence, 1)
   os.dup2(silence, 2)
+  for number in (signal.SIGINT, signal.SIGTERM):
+    # Sent to whole groups: the parent may want to finish its file first.
+    signal.signal(number, signal.SIG_IGN)
   with contextlib.suppress(ValueError):  # macOS has no limit on address space
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
   with contextlib.suppress(EOFError, BrokenPipeError):

@@ -55,18 +55,20 @@ _COLOUR = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"}
 _WINDOW_FUNCTIONS = {"LINEAR", "LINEAR_EXACT", "SIGMOID"}
 _DICOMDIR = "1.2.840.10008.1.3.10"
 
-# Nothing else of a file is looked at: what it is, the header that a film carries
-# on, how its pixels are stored, how they are shown.
-_TAGS = """
-  Modality PresentationIntentType NumberOfFrames
-  PatientID PatientSex PatientAge ViewPosition ViewCodeSequence
-  SeriesDescription BurnedInAnnotation
-  Rows Columns SamplesPerPixel PlanarConfiguration PhotometricInterpretation
-  BitsAllocated BitsStored HighBit PixelRepresentation ExtendedOffsetTable
-  ExtendedOffsetTableLengths PixelData
-  PixelPaddingValue PixelPaddingRangeLimit ModalityLUTSequence RescaleSlope
-  RescaleIntercept VOILUTSequence VOILUTFunction WindowCenter WindowWidth
-""".split()
+# Nothing else of a file is looked at: what it is, the header that a film
+# carries on, how its pixels are stored, how they are shown.
+_TAGS = [
+  "Modality", "PresentationIntentType", "NumberOfFrames",
+  "PatientID", "PatientSex", "PatientAge", "ViewPosition", "ViewCodeSequence",
+  "SeriesDescription", "BurnedInAnnotation",
+  "Rows", "Columns", "SamplesPerPixel", "PlanarConfiguration",
+  "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit",
+  "PixelRepresentation", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+  "PixelData",
+  "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence",
+  "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "VOILUTFunction",
+  "WindowCenter", "WindowWidth",
+]  # fmt: skip
 
 
 def is_dicom(data: bytes) -> bool:
@@ -114,18 +116,21 @@ def _parse(data: bytes) -> pydicom.FileDataset:
     raise RejectedFilm("a DICOMDIR, which holds no picture", kind="skipped")
   if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
     _refuse_deflate_bomb(data[stream.tell() :])
-  dataset = pydicom.dcmread(
-    io.BytesIO(data), force=True, specific_tags=list(_TAGS)
-  )
+  dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=_TAGS)
   if "TransferSyntaxUID" not in dataset.file_meta:
     dataset.file_meta.TransferSyntaxUID = _guessed_syntax(dataset)
   return dataset
 
 
 def _refuse_deflate_bomb(deflated: bytes) -> None:
+  # pydicom inflates without a limit, so this is tried first.
   inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-  if len(inflater.decompress(deflated, MAX_FILE_BYTES)) == MAX_FILE_BYTES:
-    raise RejectedFilm(f"inflates to more than {MAX_FILE_BYTES} bytes")
+  try:
+    size = len(inflater.decompress(deflated, MAX_FILE_BYTES))
+  except zlib.error:
+    raise RejectedFilm("damaged deflate stream") from None
+  if size == MAX_FILE_BYTES:
+    raise RejectedFilm(f"inflates to {MAX_FILE_BYTES} bytes or more")
 
 
 def _guessed_syntax(dataset: pydicom.FileDataset) -> uid.UID:
