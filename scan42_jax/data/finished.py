@@ -59,7 +59,7 @@ def write_quarantine(folder: pathlib.Path, broken: Iterable[Reading]) -> None:
 def shard_facts(folder: pathlib.Path) -> dict[str, dict[str, object]]:
   """Returns size and SHA-256 of every shard in a folder, by file name."""
   return {
-    path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+    path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
     for path in sorted(folder.glob("*.array_record-*"))
   }
 
@@ -143,6 +143,7 @@ class _Shards:
     )
 
 
-def _sha256(path):
+def file_sha256(path: pathlib.Path) -> str:
+  """Returns the SHA-256 of a file."""
   with path.open("rb") as stream:
     return hashlib.file_digest(stream, "sha256").hexdigest()

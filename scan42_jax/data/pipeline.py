@@ -1,0 +1,234 @@
+"""From prepared shards to batches of grey films in host memory, by grain.
+
+The host reads and decodes; crops and augmentation happen on the device. The
+position in the training stream is the step number, and the order of films
+depends on nothing but the seed: not on threads, workers or processes.
+"""
+
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import grain
+import numpy as np
+
+from scan42_jax.data import images
+from scan42_jax.data.sources import FilmSource, open_films
+from scan42_jax.types import Films
+
+__all__ = [
+  "batch_places",
+  "evaluation_films",
+  "open_films",
+  "training_films",
+]
+
+
+def training_films(
+  sources: Sequence[FilmSource],
+  *,
+  canvas_px: int,
+  batch_size: int,
+  seed: int,
+  equalize: bool,
+  start_step: int = 0,
+  process_index: int = 0,
+  process_count: int = 1,
+  num_threads: int = 2,
+  num_workers: int = 0,
+) -> Iterator[Films]:
+  """Yields this process's share of every training batch, without end.
+
+  All films of all sources are shuffled together, anew in each epoch. Process p
+  of P holds rows p*B/P .. (p+1)*B/P of each global batch of B films.
+
+  Args:
+    sources: what to train on; each film counts once an epoch.
+    canvas_px: side of the square canvas, in pixels. A larger film is shrunk to
+      fit, which costs more than its decoding.
+    batch_size: global batch size B.
+    seed: seed of the order.
+    equalize: equalise the histogram of the whole film before anything else.
+    start_step: first step to yield, to go on where a run has stopped.
+    process_index: index of this process.
+    process_count: number of processes.
+    num_threads: batches made at the same time by threads of each process.
+    num_workers: worker processes that make the batches; 0 uses threads of this
+      one. Needs absl flags to be parsed.
+
+  Returns:
+    An iterator of Films of numpy arrays [B/P, ...] with a method `close`. Row r
+    of step s has index s*B + r, whatever the number of processes.
+
+  Raises:
+    ValueError: no sources, a batch that does not divide, or a stored
+      equalisation that is not wanted.
+  """
+  if not sources:
+    raise ValueError("no dataset to train on")
+  if batch_size % process_count:
+    raise ValueError(
+      f"batch_size {batch_size} is not divisible by {process_count} processes"
+    )
+  for source in sources:
+    _check_equalized(source, equalize)
+  share = batch_size // process_count
+  make_batch = _TrainingBatches(
+    sources,
+    canvas_px=canvas_px,
+    batch_size=batch_size,
+    seed=seed,
+    equalize=equalize,
+    rows=range(process_index * share, (process_index + 1) * share),
+  )
+  # Whole batches are the elements, so that each is decoded straight into its
+  # canvas and neither threads nor workers can change what is in it.
+  batches = grain.MapDataset.range(start_step, sys.maxsize).map(make_batch)
+  films = batches.to_iter_dataset(
+    grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
+  )
+  if num_workers:
+    options = grain.MultiprocessingOptions(
+      num_workers=num_workers, per_worker_buffer_size=1
+    )
+    films = films.mp_prefetch(options, worker_init_fn=_die_with_parent)
+  return iter(films)
+
+
+def batch_places(
+  sizes: Sequence[int], *, step: int, batch_size: int, seed: int
+) -> list[tuple[int, int]]:
+  """Says which films make up a global training batch.
+
+  Args:
+    sizes: number of films of each source.
+    step: step number.
+    batch_size: global batch size.
+    seed: seed of the order.
+
+  Returns:
+    For each row of the batch its (source, position in the source).
+  """
+  ends = np.cumsum(sizes)
+  order = _film_order(int(ends[-1]), seed)
+  first = step * batch_size
+  return [_place(ends, order[first + row]) for row in range(batch_size)]
+
+
+def evaluation_films(
+  source: FilmSource, *, canvas_px: int, equalize: bool, batch_size: int
+) -> Iterator[tuple[Films, list[dict[str, Any]]]]:
+  """Yields every film once, in stored order, with what is known of it.
+
+  Args:
+    source: what to evaluate on.
+    canvas_px: side of the square canvas, in pixels; larger films are shrunk.
+    equalize: equalise the histogram of the whole film.
+    batch_size: films in each batch.
+
+  Yields:
+    Films of numpy arrays, always `batch_size` of them, and their examples as
+    FilmSource describes. In the last batch the examples may be fewer: the rows
+    after them repeat the last film and have index -1.
+
+  Raises:
+    ValueError: the source is equalised and `equalize` is False.
+  """
+  _check_equalized(source, equalize)
+  equalize = equalize and not source.equalized
+  for first in range(0, len(source), batch_size):
+    index = range(first, min(first + batch_size, len(source)))
+    examples = [source[i] for i in index]
+    padding = batch_size - len(examples)
+    encoded = [example["image"] for example in examples]
+    yield (
+      _draw(
+        encoded + encoded[-1:] * padding,
+        [*index, *[-1] * padding],
+        equalize=[equalize] * batch_size,
+        canvas_px=canvas_px,
+      ),
+      examples,
+    )
+
+
+class _TrainingBatches:
+  """Makes the films of a step; called by several threads at once."""
+
+  def __init__(self, sources, *, canvas_px, batch_size, seed, equalize, rows):
+    self._sources = tuple(sources)
+    self._ends = np.cumsum([len(source) for source in sources])
+    self._order = _film_order(int(self._ends[-1]), seed)
+    self._canvas_px = canvas_px
+    self._batch_size = batch_size
+    self._equalize = equalize
+    self._rows = rows
+
+  def __call__(self, step: int) -> Films:
+    index = [step * self._batch_size + row for row in self._rows]
+    places = [_place(self._ends, self._order[i]) for i in index]
+    return _draw(
+      [self._sources[source][position]["image"] for source, position in places],
+      index,
+      equalize=[
+        self._equalize and not self._sources[source].equalized
+        for source, _ in places
+      ],
+      canvas_px=self._canvas_px,
+    )
+
+
+def _film_order(num_films: int, seed: int) -> grain.MapDataset:
+  """The endless stream of film numbers, reshuffled each epoch."""
+  return grain.MapDataset.range(num_films).seed(seed).shuffle().repeat(None)
+
+
+def _place(ends: np.ndarray, film: int) -> tuple[int, int]:
+  source = int(np.searchsorted(ends, film, side="right"))
+  return source, int(film - (ends[source - 1] if source else 0))
+
+
+def _draw(encoded, index, *, equalize, canvas_px) -> Films:
+  """Decodes films onto canvases."""
+  pixels = np.zeros((len(encoded), canvas_px, canvas_px), np.uint8)
+  sizes = np.empty((2, len(encoded)), np.int32)
+  for row, (canvas, film) in enumerate(zip(pixels, encoded, strict=True)):
+    film = images.decode_film(film)
+    if equalize[row]:
+      film = images.equalize_histogram(film)
+    film = _fit(film, canvas_px)
+    canvas[: film.shape[0], : film.shape[1]] = film
+    sizes[:, row] = film.shape
+  height, width = sizes
+  return Films(pixels, height, width, np.array(index, np.int32))
+
+
+def _fit(film: np.ndarray, canvas_px: int) -> np.ndarray:
+  if max(film.shape) <= canvas_px:
+    return film
+  # The short side is rounded down, which keeps the long one on the canvas.
+  short_side_px = min(film.shape) * canvas_px // max(film.shape)
+  return images.shrink(film, short_side_px=max(short_side_px, 1))
+
+
+def _check_equalized(source: FilmSource, equalize: bool) -> None:
+  if source.equalized and not equalize:
+    raise ValueError(
+      f"dataset {source.name} is stored equalised, but films without "
+      "equalisation are asked for; prepare it without --published, or set "
+      "equalize"
+    )
+
+
+def _die_with_parent(index: int, count: int) -> None:
+  """Ends a worker with its parent, which a killed parent cannot do."""
+  del index, count
+
+  def wait() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+  threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,138 @@
+"""Opens a prepared split as a sequence of examples; decodes no picture.
+
+What can be wrong with shards is found here and said in one line: a dataset or
+split that is absent, a shard that is missing, cut or damaged.
+"""
+
+import bisect
+import itertools
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from scan42_jax.data import finished
+
+
+class FilmSource(Sequence):
+  """One split of one prepared dataset.
+
+  An example is a dict: `image` (grey JPEG), `masks` (name -> PNG of the film's
+  original size, b'' if absent), `labels` (codes of datasets/labels.py), the
+  texts `image_id`, `patient_id`, `view`, `sex`, `report` ('' if unknown) and
+  `age_years` (NaN if unknown). Pickles as its address, so a worker process
+  opens its own.
+
+  Attributes:
+    name: name of the dataset.
+    split: 'train', 'validation' or 'test'.
+    label_names: name of each label.
+    equalized: the stored films are histogram-equalised.
+    manifest_sha256: SHA-256 of the manifest, to name the data in results.
+  """
+
+  def __init__(self, data_dir: pathlib.Path, name: str, split: str):
+    self._address = (data_dir, name, split)
+    folder = _dataset_folder(data_dir, name)
+    manifest = finished.read_manifest(folder)
+    command = _prepare_command(data_dir, name)
+    _check_split(manifest, split)
+    _check_shards(folder, manifest, split, command)
+    builder = tfds.builder_from_directory(str(folder))
+    self.name, self.split = name, split
+    self.label_names = tuple(builder.info.metadata["label_names"])
+    self.equalized = bool(builder.info.metadata["equalized"])
+    self.manifest_sha256 = finished.file_sha256(folder / finished.MANIFEST)
+    self._command = command
+    self._info = builder.info.splits[split]
+    self._ends = list(itertools.accumulate(self._info.shard_lengths))
+    skip = tfds.decode.SkipDecoding()
+    masks = {name: skip for name in builder.info.features["masks"]}
+    self._records = builder.as_data_source(
+      split, decoders={"image": skip, "masks": masks}
+    )
+
+  def __len__(self) -> int:
+    return self._ends[-1]
+
+  def __getitem__(self, index: int) -> dict[str, Any]:
+    if not 0 <= index < len(self):
+      raise IndexError(index)
+    try:
+      example = self._records[index]
+    # ArrayRecord tells damage by several unrelated exceptions.
+    except Exception as error:
+      shard = self._info.filepaths[bisect.bisect_right(self._ends, index)]
+      raise ValueError(
+        f"shard {shard} is damaged ({type(error).__name__}); "
+        f"run {self._command}"
+      ) from None
+    return {
+      key: value.decode()
+      if isinstance(value, bytes) and key != "image"
+      else value
+      for key, value in example.items()
+    }
+
+  def __reduce__(self):
+    return FilmSource, self._address
+
+
+def open_films(
+  data_dir: str | pathlib.Path, name: str, split: str
+) -> FilmSource:
+  """Opens one split of a prepared dataset.
+
+  Raises:
+    FileNotFoundError: the dataset or a shard is absent; names the command that
+      makes it.
+    ValueError: there is no such split, or a shard is truncated.
+  """
+  return FilmSource(pathlib.Path(data_dir).expanduser(), name, split)
+
+
+def _dataset_folder(data_dir, name):
+  """Returns the newest version of a dataset."""
+  manifests = list((data_dir / name).glob(f"[0-9]*/{finished.MANIFEST}"))
+  if not manifests:
+    raise FileNotFoundError(
+      f"no dataset {name!r} in {data_dir}; make it with "
+      f"{_prepare_command(data_dir, name)}"
+    )
+  return max(
+    (manifest.parent for manifest in manifests),
+    key=lambda folder: tfds.core.Version(folder.name),
+  )
+
+
+def _prepare_command(data_dir, name):
+  raw_name = name.removesuffix("_published")
+  published = "" if raw_name == name else " --published"
+  return (
+    f"python -m scan42_jax.data.prepare --dataset={raw_name}{published} "
+    f"--source=DIR --data_dir={data_dir}"
+  )
+
+
+def _check_split(manifest, split):
+  splits = [name for name, count in manifest["films"].items() if count]
+  if split not in splits:
+    raise ValueError(
+      f"dataset {manifest['name']} has no split {split!r}; it has "
+      f"{', '.join(splits)}"
+    )
+
+
+def _check_shards(folder, manifest, split, command):
+  for shard, facts in manifest["shards"].items():
+    if f"-{split}." not in shard:
+      continue
+    path = folder / shard
+    if not path.is_file():
+      raise FileNotFoundError(f"shard {path} is missing; run {command}")
+    if path.stat().st_size != facts["bytes"]:
+      raise ValueError(
+        f"shard {path} has {path.stat().st_size} bytes instead of "
+        f"{facts['bytes']}; run {command}"
+      )
