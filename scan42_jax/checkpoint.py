@@ -1,0 +1,156 @@
+"""Checkpoints that can be trusted: written in the background, verified on use.
+
+A step's folder holds the state, the resolved configuration as plain JSON, and
+`sha256.json`, the digest of its files: orbax restores a flipped byte without a
+word. The position in the data is `state.step`. The only importer of orbax.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+_DIGESTS = "sha256.json"
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpoints:
+  """The checkpoints of one work folder.
+
+  Args:
+    workdir: work folder; checkpoints go to its `checkpoints/`.
+    keep: newest ones to keep.
+  """
+
+  def __init__(self, workdir: pathlib.Path, *, keep: int):
+    self._folder = (workdir / "checkpoints").absolute()
+    self._manager = ocp.CheckpointManager(
+      self._folder,
+      options=ocp.CheckpointManagerOptions(
+        max_to_keep=keep,
+        cleanup_tmp_directories=True,
+        async_options=ocp.AsyncOptions(
+          post_finalization_callback=self._write_missing_digests
+        ),
+      ),
+    )
+
+  def save(self, step: int, state: Any, config: dict[str, Any]) -> None:
+    """Starts writing a step; returns once the state is copied to the host."""
+    self._manager.save(
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardSave(state), config=ocp.args.JsonSave(config)
+      ),
+    )
+
+  def restore(
+    self, template: Any, accept: Callable[[dict[str, Any]], None]
+  ) -> Any | None:
+    """Returns the newest state that verifies, None in a new folder.
+
+    Damaged steps are reported and removed: orbax would refuse to save below
+    them.
+
+    Args:
+      template: ShapeDtypeStructs with shardings; any mesh will do.
+      accept: gets the stored configuration and raises if the state cannot
+        belong to this run.
+
+    Raises:
+      ValueError: there are checkpoints, and none of them can be used.
+    """
+    steps = sorted(self._manager.all_steps(), reverse=True)
+    for step in steps:
+      try:
+        verify(self._folder / str(step))
+        config = self._read(step, config=ocp.args.JsonRestore()).config
+      except Exception as error:  # Orbax raises anything on a cut file.
+        self._discard(step, error)
+        continue
+      accept(config)
+      try:
+        state = self._read(step, state=ocp.args.StandardRestore(template)).state
+      except Exception as error:
+        self._discard(step, error)
+        continue
+      return state
+    if steps:
+      raise ValueError(
+        f"none of the checkpoints in {self._folder} can be read (see above):"
+        " start again with another --workdir"
+      )
+    return None
+
+  def reached_preemption(self, step: int) -> bool:
+    """Whether the cluster asked all processes to stop at this step."""
+    return self._manager.reached_preemption(step)
+
+  def wait(self) -> None:
+    """Blocks until everything is on disk."""
+    self._manager.wait_until_finished()
+
+  def close(self) -> None:
+    """Waits and frees orbax's threads."""
+    self._manager.close()
+
+  def _read(self, step: int, **items: Any) -> Any:
+    return self._manager.restore(step, args=ocp.args.Composite(**items))
+
+  def _discard(self, step: int, error: Exception) -> None:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    logger.warning(
+      "checkpoint %d is damaged and left out: %s", step, reason[:300]
+    )
+    if jax.process_index() == 0:
+      folder = self._folder / str(step)
+      folder.rename(self._folder.parent / f"damaged_checkpoint_{step}")
+    self._manager.reload()
+
+  def _write_missing_digests(self) -> None:
+    """Runs after a step was committed, in orbax's thread."""
+    if jax.process_index() != 0:
+      return
+    for folder in self._folder.iterdir():
+      if folder.name.isdigit() and not (folder / _DIGESTS).exists():
+        text = json.dumps(_digests(folder), indent=1)
+        partial = folder / f"{_DIGESTS}.partial"
+        partial.write_text(text)
+        partial.rename(folder / _DIGESTS)
+
+
+def verify(folder: pathlib.Path) -> None:
+  """Compares a step's files with the digests written beside them.
+
+  A step without digests was committed by a process that died within the next
+  moment; it is left to orbax to judge.
+
+  Raises:
+    ValueError: a file differs or is missing.
+  """
+  if not (folder / _DIGESTS).exists():
+    return
+  expected = json.loads((folder / _DIGESTS).read_text())
+  found = _digests(folder)
+  for name, digest in expected.items():
+    if found.get(name) != digest:
+      raise ValueError(f"{folder / name} is not what was written")
+
+
+def _digests(folder: pathlib.Path) -> dict[str, str]:
+  """SHA-256 of every file below a folder, by relative path."""
+  digests = {}
+  for path in sorted(folder.rglob("*")):
+    if path.is_file() and not path.name.startswith(_DIGESTS):
+      with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+      digests[str(path.relative_to(folder))] = digest
+  return digests

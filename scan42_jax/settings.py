@@ -1,0 +1,378 @@
+"""Every setting of a run, its default and its range: one place.
+
+A config file starts from `default_config()` and overrides fields;
+`from_config` turns the ConfigDict once into frozen dataclasses, and nothing
+below the loop sees a ConfigDict. Configs count steps and images, and hold no
+absolute paths.
+
+The defaults are the published recipe with its bugs mended; `published_run`
+brings the bugs back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import typing
+from typing import Any, Literal
+
+import jax.numpy as jnp
+import ml_collections
+from ml_collections import config_dict
+
+from scan42_jax.data.crops import CropSettings
+from scan42_jax.data.masking import MaskSettings, mask_slots
+from scan42_jax.models.heads import ProjectionHead
+from scan42_jax.models.ssl import SelfDistillationNet
+from scan42_jax.models.vit import VIT_SHAPES, VisionTransformer, ViTConfig
+from scan42_jax.objective import ObjectiveSettings
+from scan42_jax.optim import OptimizerSettings
+from scan42_jax.schedules import CosineSchedule, Schedules
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadSettings:
+  """A projection head; see ProjectionHead."""
+
+  num_prototypes: int = 131072
+  num_layers: int = 3
+  hidden_dim: int = 2048
+  bottleneck_dim: int = 384
+
+
+@dataclasses.dataclass(frozen=True)
+class ScheduleSettings:
+  """What changes with the step.
+
+  Attributes:
+    total_steps: length of the run.
+    learning_rate: peak, at a batch of 1024 if it is scaled.
+    learning_rate_scaling: 'sqrt' multiplies the peak by sqrt(batch / 1024), as
+      DINOv2 does; 'none' is what the published run did in effect.
+    final_learning_rate: last value.
+    warmup_steps: of the learning rate, from 0.
+    weight_decay: first value.
+    final_weight_decay: last value.
+    teacher_momentum: first value.
+    final_teacher_momentum: last value.
+    initial_teacher_temperature: first value.
+    teacher_temperature: value after its warm-up.
+    teacher_temperature_warmup_steps: length of that warm-up.
+    freeze_last_layer_steps: steps in which prototypes do not move.
+  """
+
+  total_steps: int = 61_100
+  learning_rate: float = 3e-4
+  learning_rate_scaling: Literal["sqrt", "none"] = "sqrt"
+  final_learning_rate: float = 1e-6
+  warmup_steps: int = 6_110
+  weight_decay: float = 0.0
+  final_weight_decay: float = 0.0
+  teacher_momentum: float = 0.999
+  final_teacher_momentum: float = 0.999
+  initial_teacher_temperature: float = 0.04
+  teacher_temperature: float = 0.07
+  teacher_temperature_warmup_steps: int = 18_330
+  freeze_last_layer_steps: int = 611
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+  """Which films, and how the host hands them over.
+
+  Attributes:
+    datasets: names below the data folder; mixed in proportion to their size.
+    split: of the training films.
+    monitor_dataset: held-out films for the monitors; '' takes the first of
+      `datasets`.
+    monitor_split: split of those.
+    canvas_px: side of the square canvas; larger films are shrunk to fit.
+    equalize: equalise each film's histogram on reading, before any crop.
+    num_threads: that read and decode.
+  """
+
+  datasets: tuple[str, ...] = ("phantom",)
+  split: str = "train"
+  monitor_dataset: str = ""
+  monitor_split: str = "validation"
+  canvas_px: int = 1280
+  equalize: bool = True
+  num_threads: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshSettings:
+  """Sizes of the mesh axes; -1 takes the devices that are left."""
+
+  data: int = -1
+  fsdp: int = 1
+  tensor: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopSettings:
+  """When the loop does what, counted in steps.
+
+  Attributes:
+    log_every: metrics.
+    checkpoint_every: checkpoints; the last step always has one.
+    keep_checkpoints: newest ones kept.
+    monitor_every: k-NN and collapse monitors on held-out films; 0 for never.
+    monitor_films: films that the monitors look at, at most.
+    linear_probe: after the last step, compare a linear probe on the encoder
+      with one on the encoder it started from.
+    max_skipped_in_a_row: steps with NaN or Inf before the run gives up.
+  """
+
+  log_every: int = 10
+  checkpoint_every: int = 1000
+  keep_checkpoints: int = 3
+  monitor_every: int = 2500
+  monitor_films: int = 2000
+  linear_probe: bool = False
+  max_skipped_in_a_row: int = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """A whole run.
+
+  Attributes:
+    seed: of parameters, data order, crops and masks.
+    batch_size: films per optimizer step, over all devices.
+    accumulation_steps: micro-batches per optimizer step.
+    dtype: of activations; parameters, losses, teacher and centres are float32.
+    init_from: weights to continue from: a Hugging Face folder, a DINOv2 `.pth`
+      or a work folder of ours; '' starts afresh.
+    separate_ibot_head: give iBOT a head of its own, else it shares DINO's.
+  """
+
+  seed: int = 0
+  batch_size: int = 1024
+  accumulation_steps: int = 1
+  dtype: Literal["bfloat16", "float32"] = "bfloat16"
+  init_from: str = ""
+  separate_ibot_head: bool = True
+  model: ViTConfig = ViTConfig(**VIT_SHAPES["B"])
+  dino_head: HeadSettings = HeadSettings()
+  ibot_head: HeadSettings = HeadSettings(bottleneck_dim=256)
+  objective: ObjectiveSettings = ObjectiveSettings()
+  optimizer: OptimizerSettings = OptimizerSettings()
+  schedule: ScheduleSettings = ScheduleSettings()
+  crops: CropSettings = CropSettings()
+  masks: MaskSettings = MaskSettings()
+  data: DataSettings = DataSettings()
+  mesh: MeshSettings = MeshSettings()
+  loop: LoopSettings = LoopSettings()
+
+  @property
+  def grid(self) -> tuple[int, int]:
+    """Patches per column and row of a global crop."""
+    side = self.crops.global_size_px // self.model.patch_size
+    return side, side
+
+  def net(self) -> SelfDistillationNet:
+    """Builds the network definition."""
+    dtype = jnp.dtype(self.dtype)
+
+    def head(settings: HeadSettings) -> ProjectionHead:
+      return ProjectionHead(**dataclasses.asdict(settings), dtype=dtype)
+
+    return SelfDistillationNet(
+      encoder=VisionTransformer(self.model, dtype=dtype),
+      dino_head=head(self.dino_head),
+      ibot_head=head(self.ibot_head) if self.separate_ibot_head else None,
+    )
+
+  def schedules(self) -> Schedules:
+    """Builds the schedules."""
+    s = self.schedule
+    scale = (
+      math.sqrt(self.batch_size / 1024)
+      if s.learning_rate_scaling == "sqrt"
+      else 1.0
+    )
+    return Schedules(
+      learning_rate=CosineSchedule(
+        base=s.learning_rate * scale,
+        final=s.final_learning_rate,
+        total_steps=s.total_steps,
+        warmup_steps=s.warmup_steps,
+      ),
+      weight_decay=CosineSchedule(
+        base=s.weight_decay,
+        final=s.final_weight_decay,
+        total_steps=s.total_steps,
+      ),
+      teacher_momentum=CosineSchedule(
+        base=s.teacher_momentum,
+        final=s.final_teacher_momentum,
+        total_steps=s.total_steps,
+      ),
+      teacher_temperature=CosineSchedule(
+        start=s.initial_teacher_temperature,
+        base=s.teacher_temperature,
+        final=s.teacher_temperature,
+        total_steps=s.teacher_temperature_warmup_steps,
+        warmup_steps=s.teacher_temperature_warmup_steps,
+      ),
+      freeze_last_layer_steps=s.freeze_last_layer_steps,
+    )
+
+
+def default_config() -> ml_collections.ConfigDict:
+  """Returns the defaults as a locked ConfigDict."""
+  return ml_collections.ConfigDict(_as_dict(Settings())).lock()
+
+
+def _as_dict(value: Any) -> Any:
+  """Nested dicts; None becomes a placeholder that flags can fill."""
+  if dataclasses.is_dataclass(value):
+    return {
+      f.name: _as_dict(getattr(value, f.name))
+      for f in dataclasses.fields(value)
+    }
+  return config_dict.placeholder(int) if value is None else value
+
+
+def published_run(config: ml_collections.ConfigDict) -> None:
+  """Turns a config into the published run, its bugs included.
+
+  - The blur wrapper passed on 1 - p: probabilities 0, 0.9 and 0.5.
+  - Operator precedence capped mask blocks at 666 patches instead of half of
+    the grid.
+  - The iBOT centre averaged the means of devices instead of all masked patches.
+  - The learning rate's batch scaling was switched off by accident.
+
+  The run accumulated over one batch only. Its accumulation (loss not divided,
+  schedules and centres moving with every micro-batch) is not repeated:
+  `from_config` refuses more than one micro-batch here.
+  """
+  config.crops.blur_probability = (0.0, 0.9, 0.5)
+  patch, size = config.model.patch_size, config.crops.global_size_px
+  config.masks.max_patches = int(0.5 * size // patch * size // patch)
+  config.objective.ibot_center = "groups"
+  config.schedule.learning_rate_scaling = "none"
+
+
+def from_config(config: ml_collections.ConfigDict) -> Settings:
+  """Builds and checks the settings of a run.
+
+  Raises:
+    ValueError: one line that names the field and the fix.
+  """
+  settings = _build(Settings, config, "config")
+  # The position table is built for the global crop, as in DINOv2.
+  model = dataclasses.replace(
+    settings.model, image_size=settings.crops.global_size_px
+  )
+  settings = dataclasses.replace(settings, model=model)
+  check(settings)
+  return settings
+
+
+def _build(cls: type, config: Any, where: str) -> Any:
+  types = typing.get_type_hints(cls)
+  unknown = set(config) - types.keys()
+  if unknown:
+    raise ValueError(
+      f"{where}.{min(unknown)} is unknown; {where} has {', '.join(types)}"
+    )
+  return cls(
+    **{
+      name: _convert(types[name], config[name], f"{where}.{name}")
+      for name in config
+    }
+  )
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+  """Checks one value against a field's type."""
+  if dataclasses.is_dataclass(kind):
+    return _build(kind, value, where)
+  choices = typing.get_args(kind)
+  if typing.get_origin(kind) is Literal:
+    if value not in choices:
+      raise ValueError(f"{where}={value!r} is not one of {choices}")
+    return value
+  if typing.get_origin(kind) is tuple:
+    return tuple(value)
+  if kind is float and isinstance(value, int):
+    return float(value)
+  return value
+
+
+def to_json(settings: Settings) -> dict[str, Any]:
+  """Returns plain JSON values, tuples as lists."""
+  return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def from_json(values: dict[str, Any]) -> Settings:
+  """Reads `to_json` back."""
+  return _build(Settings, values, "config")
+
+
+def check(settings: Settings) -> None:
+  """Raises ValueError with one line for the first setting that cannot be."""
+  for failed, message in _problems(settings):
+    if failed:
+      raise ValueError(message)
+
+
+def _problems(s: Settings) -> typing.Iterator[tuple[bool, str]]:
+  micro_batch = s.batch_size // max(s.accumulation_steps, 1)
+  patch = s.model.patch_size
+  yield s.batch_size < 1, f"config.batch_size={s.batch_size} is not positive"
+  yield (
+    s.accumulation_steps < 1 or s.batch_size % s.accumulation_steps != 0,
+    f"config.batch_size={s.batch_size} does not divide into"
+    f" config.accumulation_steps={s.accumulation_steps}",
+  )
+  for name, group in [
+    ("masks.group_images", s.masks.group_images),
+    ("objective.koleo_group", s.objective.koleo_group),
+  ]:
+    yield (
+      group < 1 or micro_batch % group != 0,
+      f"config.{name}={group} does not divide the micro-batch of"
+      f" {micro_batch} films (batch_size / accumulation_steps)",
+    )
+  yield (
+    s.objective.koleo_weight > 0 and s.objective.koleo_group < 2,
+    "config.objective.koleo_group must be at least 2: a film has no neighbour"
+    " in a group of one",
+  )
+  for name in ("global_size_px", "local_size_px"):
+    size = getattr(s.crops, name)
+    yield (
+      size < patch or size % patch != 0,
+      f"config.crops.{name}={size} is not a multiple of the patch size {patch}",
+    )
+  yield (
+    s.model.width % s.model.num_heads != 0,
+    f"config.model.width={s.model.width} does not divide into"
+    f" config.model.num_heads={s.model.num_heads}",
+  )
+  yield (
+    mask_slots(s.masks, math.prod(s.grid)) < 1,
+    "config.masks leaves no patch to mask: raise probability, ratio or"
+    " group_images",
+  )
+  yield (
+    s.objective.ibot_center == "groups" and s.accumulation_steps > 1,
+    "config.accumulation_steps must be 1 with"
+    " config.objective.ibot_center='groups': the published accumulation is not"
+    " repeated",
+  )
+  yield (
+    not s.data.datasets,
+    "config.data.datasets is empty: name at least one prepared dataset",
+  )
+  yield (
+    s.schedule.total_steps < 1,
+    f"config.schedule.total_steps={s.schedule.total_steps} is not positive",
+  )
+  for name in ("log_every", "checkpoint_every", "keep_checkpoints"):
+    value = getattr(s.loop, name)
+    yield value < 1, f"config.loop.{name}={value} is not positive"
