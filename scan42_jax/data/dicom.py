@@ -8,6 +8,7 @@ script it serves its own compressed pixel data to `bounded.Worker`.
 import functools
 import io
 import logging
+import math
 import os
 import re
 import warnings
@@ -62,7 +63,7 @@ _TAGS = [
   "PatientID", "PatientSex", "PatientAge", "ViewPosition", "ViewCodeSequence",
   "SeriesDescription", "BurnedInAnnotation",
   "Rows", "Columns", "SamplesPerPixel", "PlanarConfiguration",
-  "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit",
+  "PhotometricInterpretation", "BitsAllocated", "BitsStored",
   "PixelRepresentation", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
   "PixelData",
   "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence",
@@ -181,7 +182,7 @@ def _stored_values(dataset: pydicom.FileDataset, data: bytes) -> np.ndarray:
       raise RejectedFilm(f"damaged pixel data ({error})") from None
     values = np.load(io.BytesIO(encoded), allow_pickle=False)
   else:
-    values = _without_foreign_bits(_decode(dataset), dataset)
+    values = _decode(dataset)
   if values.shape[:2] != (dataset.Rows, dataset.Columns):
     raise RejectedFilm("pixel data of another size than the header's")
   return values
@@ -213,19 +214,6 @@ def _decode_compressed(data: bytes) -> bytes:
   return encoded.getvalue()
 
 
-def _without_foreign_bits(
-  values: np.ndarray, dataset: pydicom.FileDataset
-) -> np.ndarray:
-  # Old overlays live in the unused bits of each sample.
-  allocated, stored = dataset.BitsAllocated, _bits_stored(dataset)
-  top = dataset.get("HighBit")
-  if top is None or not stored - 1 <= top < allocated:
-    top = stored - 1
-  if stored == allocated or values.dtype.itemsize * 8 != allocated:
-    return values
-  return values << (allocated - 1 - top) >> (allocated - stored)
-
-
 def _rendered(stored: np.ndarray, dataset: pydicom.FileDataset) -> np.ndarray:
   if stored.ndim == 3:
     peak = 2 ** _bits_stored(dataset) - 1
@@ -252,6 +240,8 @@ def _display(dataset: pydicom.FileDataset) -> Display:
   modality = dataset.get("ModalityLUTSequence")
   slope = _number(dataset, "RescaleSlope", 1.0)
   intercept = _number(dataset, "RescaleIntercept", 0.0)
+  if not math.isfinite(slope) or not math.isfinite(intercept):
+    raise RejectedFilm("rescale slope or intercept is not finite")
   return Display(
     modality=_table(modality[0], dataset) if modality else None,
     slope=slope,

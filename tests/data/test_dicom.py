@@ -151,6 +151,12 @@ def test_impossible_window_is_ignored(width):
   _near(dicom.read_dicom(data).pixels, _expected(1000, 3990))
 
 
+def test_rescale_that_is_no_number_is_refused():
+  with pydicom.config.disable_value_validation():
+    data = _bytes(_film(RAMP, RescaleSlope="nan", RescaleIntercept="0"))
+  assert "rescale" in str(_refusal(data))
+
+
 def test_voi_table_wins_over_the_window():
   entries = np.linspace(0, 1023, 1000).astype(np.uint16)[::-1]
   dataset = _film(
@@ -270,7 +276,7 @@ def test_published_inverts_monochrome1_after_the_window_and_stretches():
   published = _pixels(dataset, published=True)
   inside = np.minimum(RAMP, 2000)
   _near(published, 255 - _expected(1000, 2000, inside))
-  assert published.max() == 255  # and the right way leaves room: see above
+  assert published.max() == 255
 
 
 def test_published_inverts_ybr():
