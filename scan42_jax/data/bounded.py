@@ -60,6 +60,9 @@ class Worker:
       except (BrokenPipeError, EOFError):
         self.close()
         raise WorkerError("decoder crashed or ran out of time") from None
+      except BaseException:
+        self.close()  # The next call must not read this one's late reply.
+        raise
       if not success:
         self.close()  # What a bad input leaked must not fail the next one.
         raise WorkerError(reply.decode())

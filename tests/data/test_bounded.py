@@ -78,6 +78,18 @@ def test_bad_input_fails_alone(worker, request_bytes, reason):
   assert worker(b"abc") == b"cba"
 
 
+def test_interrupted_call_does_not_answer_the_next(worker, monkeypatch):
+  def interrupt(stream):
+    raise KeyboardInterrupt
+
+  assert worker(b"abc") == b"cba"
+  with monkeypatch.context() as patch:
+    patch.setattr(bounded, "_read", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+      worker(b"old")
+  assert worker(b"new") == b"wen"
+
+
 def test_child_ends_with_its_worker(worker):
   child = int(worker(b"pid"))
   worker.close()
