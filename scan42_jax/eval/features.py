@@ -1,0 +1,106 @@
+"""Films to features by a frozen encoder, sharded over the mesh."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from scan42_jax.data import image_ops
+from scan42_jax.models.vit import VisionTransformer
+from scan42_jax.sharding import batch_sharding, replicated
+from scan42_jax.types import Array, Bool, Films, Float, Params
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledFeatures:
+  """Features of a split, with what is known of each film.
+
+  Attributes:
+    features: class token, then the mean patch token.
+    labels: 0 or 1.
+    valid: labels that are known.
+    patients: patient ids, '' if unknown.
+    label_names: names of the labels.
+  """
+
+  features: Float[np.ndarray, "N F"]
+  labels: Float[np.ndarray, "N C"]
+  valid: Bool[np.ndarray, "N C"]
+  patients: Sequence[str]
+  label_names: Sequence[str]
+
+
+def whole_film(films: Films, *, size_px: int) -> Float[Array, "B s s"]:
+  """The largest central square of each film, resized: grey levels 0..255."""
+
+  def view(pixels, height, width):
+    side = jnp.minimum(height, width)
+    window = image_ops.Window(
+      (height - side) // 2, (width - side) // 2, side, side
+    )
+    return image_ops.resized_crop(
+      pixels.astype(jnp.float32), window, out_px=size_px
+    )
+
+  return jax.vmap(view)(films.pixels, films.height, films.width)
+
+
+def make_feature_function(
+  encoder: VisionTransformer,
+  mesh: Mesh,
+  *,
+  size_px: int,
+  mean: Sequence[float],
+  std: Sequence[float],
+) -> Callable[[Params, Films], Float[Array, "B F"]]:
+  """Compiles films to [class token, mean patch token], in float32.
+
+  Registers stay out of the mean: they hold no place in the film.
+  """
+
+  def features(params: Params, films: Films) -> Float[Array, "B F"]:
+    images = image_ops.normalize(whole_film(films, size_px=size_px), mean, std)
+    (output,) = encoder.apply({"params": params}, images)
+    pooled = output.patches.astype(jnp.float32).mean(axis=1)
+    return jnp.concatenate([output.cls.astype(jnp.float32), pooled], axis=1)
+
+  return jax.jit(features, out_shardings=replicated(mesh))
+
+
+def extract(
+  feature_function: Callable[[Params, Films], Float[Array, "B F"]],
+  params: Params,
+  batches: Iterable[tuple[Films, list[dict[str, Any]]]],
+  *,
+  mesh: Mesh,
+) -> tuple[Float[np.ndarray, "N F"], list[dict[str, Any]]]:
+  """Runs over all batches; every process sees every film.
+
+  Returns:
+    Features, and the examples without their pictures.
+  """
+  rows, known = [], []
+  for films, examples in batches:
+    films = place(films, batch_sharding(mesh))
+    rows.append(np.asarray(feature_function(params, films))[: len(examples)])
+    known += [
+      {k: v for k, v in example.items() if k not in ("image", "masks")}
+      for example in examples
+    ]
+  return np.concatenate(rows), known
+
+
+def place(films: Films, sharding: jax.sharding.Sharding) -> Films:
+  """Puts films that every process holds whole onto the mesh."""
+  return jax.tree.map(
+    lambda x: jax.make_array_from_callback(
+      x.shape, sharding, lambda index, x=x: x[index]
+    ),
+    films,
+  )

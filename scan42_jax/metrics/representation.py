@@ -1,0 +1,56 @@
+"""Whether features still tell films apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scan42_jax.types import Bool, Float
+
+
+def effective_rank(features: Float[np.ndarray, "N D"]) -> float:
+  """exp(entropy) of the centred features' normalised singular values.
+
+  Between 1, one direction is left, and min(N, D); Roy and Vetterli 2007.
+  """
+  centred = features - features.mean(axis=0)
+  singular = np.linalg.svd(centred.astype(np.float64), compute_uv=False)
+  share = singular / max(singular.sum(), 1e-30)
+  share = share[share > 0]
+  return float(np.exp(-np.sum(share * np.log(share))))
+
+
+def knn_scores(
+  features: Float[np.ndarray, "N D"],
+  labels: Float[np.ndarray, "N C"],
+  *,
+  valid: Bool[np.ndarray, "N C"],
+  patients: Sequence[str],
+  neighbours: int = 20,
+  temperature: float = 0.07,
+) -> Float[np.ndarray, "N C"]:
+  """Scores each film by its nearest films of other patients.
+
+  Neighbours vote with exp(cosine / temperature), as in DINO's k-NN evaluation.
+
+  Args:
+    features: of each film.
+    labels: 0 or 1.
+    valid: labels that are known; the others do not vote.
+    patients: a film of the same patient is no neighbour; '' is nobody.
+    neighbours: k.
+    temperature: of the votes.
+  """
+  lengths = np.linalg.norm(features, axis=1, keepdims=True)
+  unit = features / np.maximum(lengths, 1e-12)
+  similarity = unit @ unit.T
+  names = np.asarray(patients)
+  same = (names[:, None] == names) & (names != "")
+  similarity[same | np.eye(len(unit), dtype=bool)] = -np.inf
+  k = min(neighbours, len(unit) - 1)
+  nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+  votes = np.exp(np.take_along_axis(similarity, nearest, 1) / temperature)
+  counted = votes[..., None] * valid[nearest]
+  total = np.maximum(counted.sum(axis=1), 1e-30)
+  return (counted * labels[nearest]).sum(axis=1) / total

@@ -1,0 +1,39 @@
+"""Monitors of collapse."""
+
+import numpy as np
+import pytest
+
+from scan42_jax.metrics.representation import effective_rank, knn_scores
+
+
+def test_effective_rank_counts_equal_directions():
+  rng = np.random.default_rng(0)
+  basis = np.linalg.qr(rng.normal(size=(400, 8)))[0]
+  features = np.concatenate([basis, -basis])
+  assert effective_rank(features) == pytest.approx(8, rel=1e-6)
+  assert effective_rank(features[:, :1] * np.ones((1, 8))) == pytest.approx(1)
+
+
+def test_neighbours_of_the_same_patient_do_not_vote():
+  features = np.array([[1.0, 0.0], [1.0, 0.0], [0.9, 0.1]])
+  labels = np.array([[1.0], [1.0], [0.0]])
+  scores = knn_scores(
+    features,
+    labels,
+    valid=np.ones((3, 1), bool),
+    patients=["a", "a", "b"],
+    neighbours=1,
+  )
+  assert scores[0, 0] == 0  # Its twin is the same patient's.
+  assert scores[2, 0] == 1
+
+
+def test_unknown_labels_do_not_vote():
+  scores = knn_scores(
+    np.eye(3),
+    np.array([[1.0], [1.0], [0.0]]),
+    valid=np.array([[True], [False], [True]]),
+    patients=["", "", ""],
+    neighbours=2,
+  )
+  assert scores[0, 0] == 0
