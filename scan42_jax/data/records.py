@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from scan42_jax.datasets.reading import Reading
 
 _CHUNK_READINGS = 256
-_CHUNK_SECONDS = 5.0
+_CHUNK_SECONDS = 3.0
 _LENGTH = struct.Struct("<Q")
 
 
