@@ -87,3 +87,21 @@ def environment() -> dict[str, str]:
   """Environment of a child process that imports the package from here."""
   root = str(pathlib.Path(__file__).parents[1])
   return {**os.environ, "PYTHONPATH": root}
+
+
+def is_running(pid: int) -> bool:
+  """Whether a process exists and is no zombie; needs /proc."""
+  try:
+    with open(f"/proc/{pid}/stat") as stream:
+      return stream.read().rsplit(")", 1)[1].split()[0] != "Z"
+  except FileNotFoundError:
+    return False
+
+
+def descendants(pid: int) -> list[int]:
+  """Returns the children of a process and theirs; needs /proc."""
+  tasks = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
+  children = [
+    int(child) for task in tasks for child in task.read_text().split()
+  ]
+  return children + [d for child in children for d in descendants(child)]

@@ -11,7 +11,7 @@ import film_trees
 import numpy as np
 import pytest
 
-from scan42_jax.data import images
+from scan42_jax.data import images, records
 from scan42_jax.data.pipeline import open_films
 
 FOLDER = "data/folder/1.0.0"
@@ -211,35 +211,6 @@ def _wait_for(condition, seconds=60):
     time.sleep(0.02)
 
 
-def _is_running(pid):
-  try:
-    with open(f"/proc/{pid}/stat") as stream:
-      return stream.read().rsplit(")", 1)[1].split()[0] != "Z"
-  except FileNotFoundError:
-    return False
-
-
-def _children(pid):
-  with open(f"/proc/{pid}/task/{pid}/children") as stream:
-    return [int(child) for child in stream.read().split()]
-
-
-def _start(tmp_path):
-  arguments = (
-    "--dataset=folder",
-    f"--source={tmp_path / 'raw'}",
-    f"--data_dir={tmp_path / 'data'}",
-    "--workers=2",
-  )
-  return arguments, subprocess.Popen(
-    film_trees.prepare_command(*arguments),
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-    env=film_trees.environment(),
-  )
-
-
 def _is_killed_after_a_chunk(tmp_path, arguments, kill):
   """Starts a run and kills it as soon as it has kept something new."""
   journal = tmp_path / "data/folder/partial/journal"
@@ -252,17 +223,17 @@ def _is_killed_after_a_chunk(tmp_path, arguments, kill):
     env=film_trees.environment(),
   )
   _wait_for(lambda: set(journal.glob("*.chunk")) > before)
-  team = _children(process.pid)
+  team = film_trees.descendants(process.pid)
   process.send_signal(kill)
   _, complaints = process.communicate(timeout=60)
   assert "Traceback" not in complaints
-  _wait_for(lambda: not any(_is_running(pid) for pid in team))
+  _wait_for(lambda: not any(film_trees.is_running(pid) for pid in team))
   return process.returncode
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="no /proc")
 def test_killed_run_goes_on_where_it_was(tmp_path):
-  count, chunk = 800, 256
+  count = 600
   film = film_trees.write_film(
     tmp_path / "raw/000.png", seed=0, height=700, width=600
   )
@@ -278,10 +249,12 @@ def test_killed_run_goes_on_where_it_was(tmp_path):
   assert killed == 130
   killed = _is_killed_after_a_chunk(tmp_path, arguments, signal.SIGKILL)
   assert killed == -signal.SIGKILL
+  journal = records.Journal(tmp_path / "data/folder/partial/journal")
+  kept = len(list(journal.readings()))
   again = film_trees.run_prepare(*arguments)
   assert again.returncode == 0, again.stderr
   read = [line for line in again.stdout.splitlines() if "films read" in line]
-  assert int(read[-1].split("/")[1].split()[0]) <= count - 2 * chunk
+  assert int(read[-1].split("/")[1].split()[0]) == count - kept < count
   assert len(_files(tmp_path / "raw", tmp_path)) == count
 
 
@@ -322,3 +295,24 @@ def test_command_ends_in_one_line(tmp_path):
   assert done.returncode == 1 and not done.stdout
   (line,) = done.stderr.splitlines()
   assert line.startswith("prepare: ") and "give --source=DIR" in line
+
+
+def test_real_dicom_files_end_as_their_manifest_says(real_data_dir, tmp_path):
+  folder = real_data_dir / "dicom"
+  table = film_trees.read_csv(folder / "manifest.csv")
+  film_trees.prepare(folder, tmp_path / "data", exclude=("reference/*",))
+  examples = _files(folder, tmp_path)
+  quarantined = _quarantine(tmp_path)
+  for row in table:
+    assert (row["file"] in examples) == (row["expected"] == "image")
+    assert (row["file"] in quarantined) == (row["expected"] == "error")
+    if row["expected"] == "image":
+      stored = images.decode_film(examples[row["file"]]["image"])
+      reference = images.read_film(folder / row["reference"]).pixels
+      # References are smaller than some films.
+      stored, reference = (
+        images.shrink(pixels, short_side_px=256).astype(float)
+        for pixels in (stored, reference)
+      )
+      assert stored.shape == reference.shape
+      assert np.corrcoef(stored.ravel(), reference.ravel())[0, 1] > 0.9
