@@ -5,8 +5,8 @@ A config file starts from `default_config()` and overrides fields;
 below the loop sees a ConfigDict. Configs count steps and images, and hold no
 absolute paths.
 
-The defaults are the published recipe with its bugs mended; `published_run`
-brings the bugs back.
+The defaults are the published recipe with its bugs mended; preset
+'reference' brings the bugs back.
 """
 
 from __future__ import annotations
@@ -236,7 +236,22 @@ def _as_dict(value: Any) -> Any:
   return config_dict.placeholder(int) if value is None else value
 
 
-def published_run(config: ml_collections.ConfigDict) -> None:
+def apply_preset(
+  config: ml_collections.ConfigDict, preset: str
+) -> ml_collections.ConfigDict:
+  """Returns the config as it is for 'default', with the bugs for 'reference'.
+
+  Raises:
+    ValueError: another preset.
+  """
+  if preset == "reference":
+    repeat_published_run(config)
+  elif preset != "default":
+    raise ValueError(f"preset {preset!r} is not 'default' or 'reference'")
+  return config
+
+
+def repeat_published_run(config: ml_collections.ConfigDict) -> None:
   """Turns a config into the published run, its bugs included.
 
   - The blur wrapper passed on 1 - p: probabilities 0, 0.9 and 0.5.
@@ -267,6 +282,22 @@ def from_config(config: ml_collections.ConfigDict) -> Settings:
   model = dataclasses.replace(
     settings.model, image_size=settings.crops.global_size_px
   )
+  settings = dataclasses.replace(settings, model=model)
+  check(settings)
+  return settings
+
+
+def adopt_encoder(settings: Settings, encoder: ViTConfig) -> Settings:
+  """Takes the encoder's shape from the weights that training starts from.
+
+  Width, depth, heads, patch size, feed-forward and registers are the file's
+  (registers are the config's where the file has none); the rest stays.
+  """
+  shape = ("width", "depth", "num_heads", "patch_size", "mlp_ratio", "swiglu")
+  changes = {name: getattr(encoder, name) for name in shape}
+  if encoder.num_registers:
+    changes["num_registers"] = encoder.num_registers
+  model = dataclasses.replace(settings.model, **changes)
   settings = dataclasses.replace(settings, model=model)
   check(settings)
   return settings

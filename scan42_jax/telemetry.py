@@ -83,11 +83,17 @@ class Progress:
     self._last_time = time.monotonic()
     self._waited = 0.0
     self._steps: list[Metrics] = []
+    self._compiled = False
 
-  def add(self, metrics: Metrics, *, waited_s: float) -> None:
+  def add(self, step: int, metrics: Metrics, *, waited_s: float) -> None:
     """Takes one step's metrics, still on the device, and its wait for data."""
     self._steps.append(metrics)
     self._waited += waited_s
+    if not self._compiled:
+      # The first step compiles; the pace is measured from the second on.
+      jax.block_until_ready(metrics)
+      self._compiled = True
+      self.restart(step)
 
   def collect(self, step: int) -> dict[str, float]:
     """Fetches and averages what was added since the last call.
@@ -103,13 +109,14 @@ class Progress:
     values["images_per_second"] = steps * self._batch_size / elapsed
     values["data_wait"] = self._waited / elapsed
     values["seconds_left"] = (self._total_steps - step) * elapsed / steps
+    self._steps = []
     self.restart(step)
     return values
 
   def restart(self, step: int) -> None:
     """Forgets the time since the last call: it was not spent on training."""
     self._last_step, self._last_time = step, time.monotonic()
-    self._waited, self._steps = 0.0, []
+    self._waited = 0.0
 
   def line(self, step: int, values: Mapping[str, float]) -> str:
     """Formats one line for the console."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -12,8 +14,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from scan42_jax.data import image_ops
+from scan42_jax.data.pipeline import evaluation_films
+from scan42_jax.data.sources import FilmSource
+from scan42_jax.datasets.labels import label_targets
 from scan42_jax.models.vit import VisionTransformer
-from scan42_jax.sharding import batch_sharding, replicated
+from scan42_jax.sharding import BATCH_AXES, batch_sharding, replicated
 from scan42_jax.types import Array, Bool, Films, Float, Params
 
 
@@ -104,3 +109,61 @@ def place(films: Films, sharding: jax.sharding.Sharding) -> Films:
     ),
     films,
   )
+
+
+class FilmReader:
+  """Turns splits into features with one compiled encoder.
+
+  Args:
+    encoder: its definition.
+    mesh: films are split over it.
+    canvas_px: side of the canvas.
+    size_px: side of the view that the encoder sees.
+    mean: of its input, per channel.
+    std: of its input, per channel.
+    equalize: equalise films on reading.
+  """
+
+  def __init__(
+    self,
+    encoder: VisionTransformer,
+    mesh: Mesh,
+    *,
+    canvas_px: int,
+    size_px: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    equalize: bool,
+  ):
+    self._mesh = mesh
+    self._canvas_px, self._equalize = canvas_px, equalize
+    self._features = make_feature_function(
+      encoder, mesh, size_px=size_px, mean=mean, std=std
+    )
+
+  def read(
+    self, params: Params, source: FilmSource, *, limit: int | None = None
+  ) -> LabelledFeatures:
+    """Encodes the first `limit` films; shards hold them in random order."""
+    devices = math.prod(self._mesh.shape[axis] for axis in BATCH_AXES)
+    batch_size = 16 * devices
+    batches = evaluation_films(
+      source,
+      canvas_px=self._canvas_px,
+      equalize=self._equalize,
+      batch_size=batch_size,
+    )
+    if limit is not None:
+      batches = itertools.islice(batches, -(-limit // batch_size))
+    features, examples = extract(
+      self._features, params, batches, mesh=self._mesh
+    )
+    raw = np.stack([example["labels"] for example in examples])
+    labels, valid = label_targets(raw, source.label_names)
+    return LabelledFeatures(
+      features=features[:limit],
+      labels=labels[:limit],
+      valid=valid[:limit],
+      patients=[example["patient_id"] for example in examples][:limit],
+      label_names=source.label_names,
+    )

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from scan42_jax.eval.features import LabelledFeatures
+from scan42_jax.metrics.bootstrap import interval, patient_bootstrap
 from scan42_jax.metrics.ranking import auroc
 from scan42_jax.types import Array, Bool, Float
 
@@ -95,3 +97,54 @@ def _fit(
   start = (jnp.zeros((x.shape[1], labels.shape[1])), jnp.zeros(labels.shape[1]))
   params, _ = jax.lax.fori_loop(0, 100, iterate, (start, solver.init(start)))
   return params
+
+
+def compare_probes(
+  splits: Sequence[tuple[LabelledFeatures, LabelledFeatures]],
+) -> dict[str, float]:
+  """Compares linear probes on two encoders.
+
+  Args:
+    splits: (before, after) features of the train, validation and test films.
+
+  Returns:
+    Macro AUROC on test of `untrained` and `trained`, their `gain` with the 95 %
+    interval of a paired bootstrap by patient, `test_films`, `test_patients`.
+  """
+  scores = [
+    _probe_scores([split[which] for split in splits]) for which in (0, 1)
+  ]
+  test = splits[2][0]
+
+  def both(rows: np.ndarray) -> np.ndarray:
+    return np.array(
+      [
+        np.nanmean(auroc(test.labels[rows], s[rows], test.valid[rows]))
+        for s in scores
+      ]
+    )
+
+  untrained, trained = both(np.arange(len(test.labels)))
+  samples = patient_bootstrap(both, test.patients)
+  low, high = interval(samples[:, 1] - samples[:, 0])
+  return {
+    "untrained": float(untrained),
+    "trained": float(trained),
+    "gain": float(trained - untrained),
+    "gain_low": float(low),
+    "gain_high": float(high),
+    "test_films": len(test.labels),
+    "test_patients": len(set(test.patients) - {""}),
+  }
+
+
+def _probe_scores(splits: Sequence[LabelledFeatures]) -> np.ndarray:
+  """Test scores of a probe fitted on train and chosen on validation."""
+  train, validation, test = splits
+  probe = fit_linear_probe(
+    train.features,
+    train.labels,
+    valid=train.valid,
+    validation=(validation.features, validation.labels, validation.valid),
+  )
+  return probe.scores(test.features)

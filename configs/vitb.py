@@ -1,0 +1,22 @@
+"""ViT-B/14 with registers, continued from DINOv2 on chest X-rays: 87M.
+
+  python -m scan42_jax.main --config=configs/vitb.py --workdir=W --data_dir=D
+    --config.init_from=dinov2_vitb14_reg4_pretrain.pth
+
+`configs/vitb.py:reference` repeats the published run, bugs included.
+"""
+
+import ml_collections
+
+from scan42_jax.models.vit import VIT_SHAPES
+from scan42_jax.settings import apply_preset, default_config
+
+
+def get_config(preset: str = "default") -> ml_collections.ConfigDict:
+  """Returns the recipe; preset is 'default' or 'reference'."""
+  config = default_config()
+  config.model.update(VIT_SHAPES["B"])
+  config.dino_head.num_prototypes = 131072
+  config.ibot_head.num_prototypes = 131072
+  config.data.datasets = ("chexpert",)
+  return apply_preset(config, preset)

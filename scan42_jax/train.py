@@ -1,0 +1,378 @@
+"""The training loop, which only sequences: data, step, log, monitor, save."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import logging
+import pathlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import ml_collections
+from jax.sharding import Mesh
+
+from scan42_jax import sharding, telemetry
+from scan42_jax.checkpoint import Checkpoints
+from scan42_jax.data.batches import make_batch
+from scan42_jax.data.pipeline import training_films
+from scan42_jax.data.sources import open_films
+from scan42_jax.eval.features import FilmReader
+from scan42_jax.eval.linear_probe import compare_probes
+from scan42_jax.eval.monitors import held_out_monitors
+from scan42_jax.guards import SkipGuard, caught_signals
+from scan42_jax.optim import Optimizer
+from scan42_jax.settings import (
+  Settings,
+  adopt_encoder,
+  from_config,
+  from_json,
+  to_json,
+)
+from scan42_jax.train_step import TrainState, init_state, make_train_step
+from scan42_jax.types import Films, Metrics, Params
+from scan42_jax.weights.initial import (
+  InitialWeights,
+  load_initial,
+  place_encoder,
+)
+
+logger = logging.getLogger(__name__)
+
+# Sections that shape the parameters: a checkpoint must agree in these.
+_ARCHITECTURE = ("model", "separate_ibot_head", "dino_head", "ibot_head")
+# Sections that may change from one call to the next without a word.
+_HOUSEKEEPING = ("mesh", "loop", "init_from")
+
+
+def train_and_evaluate(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  data_dir: pathlib.Path,
+) -> signal.Signals | None:
+  """Pretrains as the config says; goes on where an earlier call stopped.
+
+  Args:
+    config: see settings.py.
+    workdir: gets checkpoints, metrics.jsonl, TensorBoard files, config.json.
+    data_dir: prepared datasets.
+
+  Returns:
+    The signal that stopped the run early, None at its end.
+
+  Raises:
+    ValueError, OSError: one line about what is wrong and what to do.
+    FloatingPointError: too many steps in a row were not finite.
+  """
+  settings = from_config(config)
+  initial = load_initial(settings.init_from) if settings.init_from else None
+  if initial:
+    settings = adopt_encoder(settings, initial.config)
+  mesh = make_training_mesh(settings)
+  with contextlib.ExitStack() as stack:
+    stack.enter_context(jax.set_mesh(mesh))
+    run = Run(settings, mesh, initial=initial, data_dir=data_dir)
+    signals = stack.enter_context(caught_signals())
+    checkpoints = Checkpoints(workdir, keep=settings.loop.keep_checkpoints)
+    stack.callback(checkpoints.close)
+    state = run.restore(checkpoints)
+    _write_config(workdir, settings)
+    telemetry.log_parameters(state.student)
+    writer = telemetry.MetricWriter(workdir, active=jax.process_index() == 0)
+    stack.callback(writer.close)
+    state = run.loop(state, checkpoints, writer, signals)
+    if not signals and settings.loop.linear_probe:
+      run.compare_with_start(state, workdir)
+  return signals[0] if signals else None
+
+
+def make_training_mesh(settings: Settings) -> Mesh:
+  """Builds the mesh and checks that batches split over it.
+
+  Raises:
+    ValueError: the devices or the batch do not fit the mesh.
+  """
+  mesh = sharding.make_mesh(dataclasses.astuple(settings.mesh))
+  parts = mesh.shape["data"] * mesh.shape["fsdp"]
+  micro_batch = settings.batch_size // settings.accumulation_steps
+  if micro_batch % parts:
+    raise ValueError(
+      f"config.batch_size={settings.batch_size} in"
+      f" {settings.accumulation_steps} micro-batch(es) of {micro_batch} films"
+      f" does not divide over {parts} parts of the mesh (data x fsdp)"
+    )
+  return mesh
+
+
+def compile_step(
+  settings: Settings, mesh: Mesh
+) -> Callable[[TrainState, Films], tuple[TrainState, Metrics]]:
+  """Jits the step from films to new state; the old state is donated."""
+  net = settings.net()
+  step = make_train_step(
+    net,
+    Optimizer(settings.optimizer),
+    settings.schedules(),
+    settings=settings.objective,
+    seed=settings.seed,
+    num_microbatches=settings.accumulation_steps,
+    prepare=functools.partial(
+      make_batch,
+      key=jax.random.key(settings.seed),
+      crops=settings.crops,
+      masks=settings.masks,
+      patch_size=settings.model.patch_size,
+    ),
+  )
+  state = state_shardings(settings, mesh)
+  return jax.jit(
+    step,
+    in_shardings=(state, sharding.batch_sharding(mesh)),
+    out_shardings=(state, sharding.replicated(mesh)),
+    donate_argnums=0,
+  )
+
+
+def state_shapes(settings: Settings) -> TrainState:
+  """Returns the state's shapes and dtypes without making it."""
+  net, optimizer = settings.net(), Optimizer(settings.optimizer)
+  return jax.eval_shape(
+    lambda key: init_state(net, optimizer, net.init(key)), jax.random.key(0)
+  )
+
+
+def state_shardings(settings: Settings, mesh: Mesh) -> TrainState:
+  """Returns where every leaf of the state lives."""
+  return sharding.state_sharding(mesh, state_shapes(settings))
+
+
+class Run:
+  """What one process needs to train: films, network, placement.
+
+  Everything that a user may have got wrong fails here, before the first step.
+
+  Args:
+    settings: of the run.
+    mesh: all devices of the run.
+    initial: weights to start from, None for fresh ones.
+    data_dir: prepared datasets.
+  """
+
+  def __init__(
+    self,
+    settings: Settings,
+    mesh: Mesh,
+    *,
+    initial: InitialWeights | None,
+    data_dir: pathlib.Path,
+  ):
+    self._settings, self._mesh, self._initial = settings, mesh, initial
+    data = settings.data
+    self._data_dir = data_dir
+    self._sources = [open_films(data_dir, n, data.split) for n in data.datasets]
+    self._held_out_name = data.monitor_dataset or data.datasets[0]
+    self._held_out = None
+    if settings.loop.monitor_every:
+      self._held_out = self._open_held_out(data.monitor_split)
+    self._net = settings.net()
+    self._reader = FilmReader(
+      self._net.encoder,
+      mesh,
+      canvas_px=data.canvas_px,
+      size_px=settings.crops.global_size_px,
+      mean=settings.crops.mean,
+      std=settings.crops.std,
+      equalize=data.equalize,
+    )
+
+  def start_student(self) -> Params:
+    """Makes the parameters of step 0, each born where it lives."""
+    places = state_shardings(self._settings, self._mesh).student
+    key = jax.random.key(self._settings.seed)
+    student = jax.jit(self._net.init, out_shardings=places)(key)
+    if self._initial is not None:
+      student, notes = place_encoder(student, self._initial)
+      for note in notes:
+        _say(note)
+    return student
+
+  def restore(self, checkpoints: Checkpoints) -> TrainState:
+    """Returns the newest checkpoint's state, or that of step 0."""
+    places = state_shardings(self._settings, self._mesh)
+    template = jax.tree.map(
+      lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+      state_shapes(self._settings),
+      places,
+    )
+    state = checkpoints.restore(template, accept=self._accept)
+    if state is not None:
+      _say(f"resumed at step {int(state.step)}")
+      return state
+    optimizer = Optimizer(self._settings.optimizer)
+    return jax.jit(
+      functools.partial(init_state, self._net, optimizer), out_shardings=places
+    )(self.start_student())
+
+  def loop(
+    self,
+    state: TrainState,
+    checkpoints: Checkpoints,
+    writer: telemetry.MetricWriter,
+    signals: list[signal.Signals],
+  ) -> TrainState:
+    """Trains to the last step or to a signal, whichever comes first."""
+    settings, every = self._settings, self._settings.loop
+    total, step = settings.schedule.total_steps, int(state.step)
+    if step >= total:
+      _say(f"nothing to do: all {total} steps are done")
+      return state
+    config = to_json(settings)
+    train_step = compile_step(settings, self._mesh)
+    progress = telemetry.Progress(
+      total, batch_size=settings.batch_size, start_step=step
+    )
+    guard = SkipGuard(every.max_skipped_in_a_row, say=_say)
+    with contextlib.closing(self._stream(step)) as stream:
+      while step < total and not signals:
+        asked = time.monotonic()
+        films = self._place(next(stream))
+        waited_s = time.monotonic() - asked
+        state, metrics = train_step(state, films)
+        step += 1
+        # Blocks until the step before this one is done: two are in flight.
+        guard.check(step, metrics)
+        progress.add(step, metrics, waited_s=waited_s)
+        if step % every.log_every == 0 or step == total:
+          values = progress.collect(step)
+          writer.write(step, values)
+          _say(progress.line(step, values))
+        if _is_time(step, every.monitor_every, total):
+          self._monitor(step, state, writer)
+          progress.restart(step)
+        preempted = checkpoints.reached_preemption(step)
+        if preempted:
+          signals.append(signal.SIGTERM)
+        if _is_time(step, every.checkpoint_every, total) or signals:
+          checkpoints.save(step, state, config)
+          progress.restart(step)
+    guard.finish()
+    checkpoints.wait()
+    if signals:
+      _say(
+        f"stopped by {signals[0].name} at step {step}, which is saved; run the"
+        " same command to go on"
+      )
+    return state
+
+  def compare_with_start(
+    self, state: TrainState, workdir: pathlib.Path
+  ) -> None:
+    """Prints what a linear probe gains from the training, on test films."""
+    before, after = self.start_student()["encoder"], state.teacher["encoder"]
+    splits = []
+    for split in ("train", "validation", "test"):
+      source = self._open_held_out(split)
+      splits.append(
+        tuple(self._reader.read(params, source) for params in (before, after))
+      )
+    result = compare_probes(splits)
+    (workdir / "linear_probe.json").write_text(json.dumps(result, indent=1))
+    _say(
+      "linear probe, macro AUROC on {test_films} test films of {test_patients}"
+      " patients: {untrained:.3f} with the encoder it started from,"
+      " {trained:.3f} with the trained one; gain {gain:.3f}, 95 % interval"
+      " {gain_low:.3f} to {gain_high:.3f}".format(**result)
+    )
+
+  def _stream(self, step: int) -> Iterator[Films]:
+    data = self._settings.data
+    return training_films(
+      self._sources,
+      canvas_px=data.canvas_px,
+      batch_size=self._settings.batch_size,
+      seed=self._settings.seed,
+      equalize=data.equalize,
+      start_step=step,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+      num_threads=data.num_threads,
+    )
+
+  def _place(self, films: Films) -> Films:
+    """Makes one global batch of every process's share."""
+    place = sharding.batch_sharding(self._mesh)
+    return jax.tree.map(
+      lambda x: jax.make_array_from_process_local_data(place, x), films
+    )
+
+  def _monitor(
+    self, step: int, state: TrainState, writer: telemetry.MetricWriter
+  ) -> None:
+    films = self._reader.read(
+      state.teacher["encoder"],
+      self._held_out,
+      limit=self._settings.loop.monitor_films,
+    )
+    schedules = self._settings.schedules()
+    values = held_out_monitors(
+      films,
+      functools.partial(self._net.dino_logits, state.teacher),
+      center=state.centers["dino"],
+      temperature=schedules.teacher_temperature(step),
+    )
+    writer.write(step, {f"held_out/{k}": v for k, v in values.items()})
+    _say(
+      f"step {step} held-out films: "
+      + " ".join(f"{name} {value:.3f}" for name, value in values.items())
+    )
+
+  def _open_held_out(self, split: str):
+    return open_films(self._data_dir, self._held_out_name, split)
+
+  def _accept(self, stored: dict[str, Any]) -> None:
+    """Refuses a checkpoint of another architecture; tells what else differs."""
+    differences = _differences(
+      to_json(from_json(stored)), to_json(self._settings)
+    )
+    for name, (theirs, ours) in differences.items():
+      if name.split(".")[0] in _ARCHITECTURE:
+        raise ValueError(
+          f"the checkpoint is of another architecture: config.{name} is"
+          f" {theirs} there and {ours} here; use the config that made it or"
+          " another --workdir"
+        )
+      if name.split(".")[0] not in _HOUSEKEEPING:
+        _say(f"config.{name} was {theirs} before and is {ours} from here on")
+
+
+def _differences(before: Any, now: Any) -> dict[str, tuple[Any, Any]]:
+  """Returns 'a.b' -> (before, now) for every leaf that differs."""
+  if not isinstance(before, dict):
+    return {} if before == now else {"": (before, now)}
+  found = {}
+  for name in before:
+    for rest, pair in _differences(before[name], now[name]).items():
+      found[f"{name}.{rest}".rstrip(".")] = pair
+  return found
+
+
+def _is_time(step: int, every: int, total: int) -> bool:
+  """Whether something is due that happens every so often and at the end."""
+  return every > 0 and (step % every == 0 or step == total)
+
+
+def _write_config(workdir: pathlib.Path, settings: Settings) -> None:
+  """Stores the resolved settings beside the metrics."""
+  text = json.dumps(to_json(settings), indent=1)
+  (workdir / "config.json").write_text(text + "\n")
+
+
+def _say(line: str) -> None:
+  """Tells the user; one process speaks for all."""
+  if jax.process_index() == 0:
+    print(line, flush=True)
