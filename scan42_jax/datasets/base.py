@@ -74,6 +74,7 @@ class FilmDataset(tfds.core.GeneratorBasedBuilder):
   def __init__(self, options: Options, *, data_dir: str):
     self.options = options
     self.name = dataset_name(type(self).name, published=options.published)
+    self._label_names = self.label_names()
     self._examples: Mapping[str, Callable[[], Iterable[Example]]] = {}
     super().__init__(data_dir=data_dir, file_format="array_record")
 
@@ -125,7 +126,7 @@ class FilmDataset(tfds.core.GeneratorBasedBuilder):
     """Puts together what the tables and the file say; tables go first."""
     image_id, patient_id = self.ids(row, found)
     age = found.age_years if math.isnan(row.age_years) else row.age_years
-    values = row.labels or (labels.MISSING,) * len(self.label_names())
+    values = row.labels or (labels.MISSING,) * len(self._label_names)
     return {
       "image": found.image,
       "masks": {
@@ -155,16 +156,15 @@ class FilmDataset(tfds.core.GeneratorBasedBuilder):
       self.download_and_prepare()
 
   def _info(self) -> tfds.core.DatasetInfo:
-    names = self.label_names()
     metadata = {
-      "label_names": list(names),
+      "label_names": list(self._label_names),
       "equalized": self.options.published,
       "short_side_px": self.options.short_side_px,
     }
     return tfds.core.DatasetInfo(
       builder=self,
       description=" ".join((type(self).__doc__ or "").split()),
-      features=film_features(len(names)),
+      features=film_features(len(self._label_names)),
       metadata=tfds.core.MetadataDict(metadata),
     )
 
