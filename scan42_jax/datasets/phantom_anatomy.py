@@ -23,7 +23,6 @@ class Habitus:
 
   Attributes:
     sex: "F" or "M".
-    age: in years.
     lung_width: half width of a lung, in body units.
     lung_height: half height of a lung before the diaphragm cuts it.
     heart_width: half of the long axis of a heart of normal size.
@@ -33,7 +32,6 @@ class Habitus:
   """
 
   sex: str
-  age: int
   lung_width: float
   lung_height: float
   heart_width: float
@@ -95,11 +93,10 @@ _FRONTAL_AXIS = (0.40, 0.07)
 _LATERAL_AXIS = (0.0, -0.10)
 
 
-def sample_habitus(rng: np.random.Generator) -> Habitus:
-  """Draws a patient."""
+def sample_habitus(rng: np.random.Generator, *, sex: str) -> Habitus:
+  """Draws the build of a patient."""
   return Habitus(
-    sex=str(rng.choice(["F", "M"])),
-    age=int(rng.integers(18, 91)),
+    sex=sex,
     lung_width=rng.uniform(0.25, 0.35),
     lung_height=rng.uniform(0.68, 0.90),
     heart_width=rng.uniform(0.24, 0.30),

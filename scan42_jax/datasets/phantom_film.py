@@ -16,32 +16,29 @@ from scan42_jax.datasets import phantom_canvas as draw
 from scan42_jax.datasets import phantom_findings
 from scan42_jax.datasets.phantom_findings import Finding
 from scan42_jax.datasets.phantom_report import write_report
-from scan42_jax.types import Bool, Float, Int
+from scan42_jax.types import Bool, Float
 
 LABELS = tuple(phantom_findings.PREVALENCE)
 """Names of the labels, in the order of `PhantomFilm.labels`."""
 
 _SPLITS = {"train": 0.60, "validation": 0.10, "test": 0.30}
+_VIEWS = {"PA": 0.60, "AP": 0.36, "LATERAL": 0.04}
 # Separate streams, so that no draw of one part moves another part.
-_PATIENT, _BLOCK, _FINDINGS, _TEXT, _POSE, _ANATOMY, _EXPOSURE = range(7)
+_PATIENT, _BUILD, _BLOCK, _FINDINGS, _TEXT = range(5)
+_VIEW, _POSE, _ANATOMY, _EXPOSURE = range(5, 9)
 _LETTERS = {
   "L": np.array([[1, 0, 0]] * 4 + [[1, 1, 1]], bool),
   "R": np.array([[1, 1, 0], [1, 0, 1], [1, 1, 0], [1, 0, 1], [1, 0, 1]], bool),
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class PhantomFilm:
-  """One film and everything that is known of it.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhantomCase:
+  """What is known of a film before it is drawn.
 
   Attributes:
-    pixels: 0..65535, bones bright.
     labels: 1 where the finding of `LABELS` is present, else 0.
     findings: the findings with their sides and places.
-    right_lung: of the patient, on the left of the picture; with the finding
-      in it. All False on a lateral film, as are the other masks.
-    left_lung: of the patient, on the right of the picture.
-    heart: the cardiac silhouette.
     report_findings: findings section of the report.
     impression: impression of the report.
     patient_id: of a patient with one to three films.
@@ -51,12 +48,8 @@ class PhantomFilm:
     age: in years.
   """
 
-  pixels: Int[np.ndarray, "H W"]
-  labels: Int[np.ndarray, "K"]
+  labels: tuple[int, ...]
   findings: tuple[Finding, ...]
-  right_lung: Bool[np.ndarray, "H W"]
-  left_lung: Bool[np.ndarray, "H W"]
-  heart: Bool[np.ndarray, "H W"]
   report_findings: str
   impression: str
   patient_id: str
@@ -64,6 +57,55 @@ class PhantomFilm:
   view: str
   sex: str
   age: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhantomFilm(PhantomCase):
+  """A drawn film.
+
+  Attributes:
+    pixels: uint16 [H, W], 0..65535, bones bright.
+    right_lung: of the patient, on the left of the picture; with the findings
+      in it. All False on a lateral film, as are the other masks.
+    left_lung: of the patient, on the right of the picture.
+    heart: the cardiac silhouette.
+  """
+
+  pixels: np.ndarray
+  right_lung: Bool[np.ndarray, "H W"]
+  left_lung: Bool[np.ndarray, "H W"]
+  heart: Bool[np.ndarray, "H W"]
+
+
+def describe(seed: int, number: int) -> PhantomCase:
+  """Tells what film `number` of the set `seed` shows, without drawing it.
+
+  Raises:
+    ValueError: if a number is negative.
+  """
+  if min(seed, number) < 0:
+    raise ValueError(
+      f"phantom film number={number} of seed={seed}: both must be 0 or more"
+    )
+  patient = _patient_of(seed, number)
+  rng = np.random.default_rng([seed, _PATIENT, patient])
+  split = str(rng.choice(list(_SPLITS), p=list(_SPLITS.values())))
+  sex, age = str(rng.choice(["F", "M"])), int(rng.integers(18, 91))
+  findings = phantom_findings.sample_findings(_stream(seed, _FINDINGS, number))
+  text = write_report(findings, rng=_stream(seed, _TEXT, number))
+  view = _stream(seed, _VIEW, number).choice(list(_VIEWS), p=[*_VIEWS.values()])
+  present = {finding.name for finding in findings}
+  return PhantomCase(
+    labels=tuple(int(name in present) for name in LABELS),
+    findings=findings,
+    report_findings=text[0],
+    impression=text[1],
+    patient_id=f"P{patient:06d}",
+    split=split,
+    view=str(view),
+    sex=sex,
+    age=age,
+  )
 
 
 def render(seed: int, number: int, *, size_px: int) -> PhantomFilm:
@@ -77,42 +119,30 @@ def render(seed: int, number: int, *, size_px: int) -> PhantomFilm:
   Raises:
     ValueError: if a number is negative or the film too small to draw on.
   """
-  if min(seed, number) < 0 or size_px < 32:
-    raise ValueError(
-      f"phantom film (seed={seed}, number={number}, size_px={size_px}): "
-      "seed and number must be 0 or more, size_px 32 or more"
-    )
-  patient = _patient_of(seed, number)
-  patient_rng = np.random.default_rng([seed, _PATIENT, patient])
-  split = str(patient_rng.choice(list(_SPLITS), p=list(_SPLITS.values())))
-  habitus = anatomy.sample_habitus(patient_rng)
-
-  def stream(part: int) -> np.random.Generator:
-    return np.random.default_rng([seed, part, number])
-
-  findings = phantom_findings.sample_findings(stream(_FINDINGS))
-  view, canvas = _sample_view(stream(_POSE), size_px)
-  rng = stream(_ANATOMY)
-  chest = _build_chest(canvas, habitus, findings, rng=rng, view=view)
-  density = phantom_findings.draw_findings(canvas, chest, findings, rng=rng)
-  text = write_report(findings, rng=stream(_TEXT))
-  present = {finding.name for finding in findings}
-  frontal = view != "LATERAL"
+  case = describe(seed, number)
+  if size_px < 32:
+    raise ValueError(f"size_px={size_px} is too small for a film, need 32")
+  canvas = _sample_canvas(_stream(seed, _POSE, number), size_px)
+  patient_rng = np.random.default_rng([seed, _BUILD, int(case.patient_id[1:])])
+  habitus = anatomy.sample_habitus(patient_rng, sex=case.sex)
+  rng = _stream(seed, _ANATOMY, number)
+  chest = _build_chest(canvas, habitus, case, rng=rng)
+  density = phantom_findings.draw_findings(
+    canvas, chest, case.findings, rng=rng
+  )
+  frontal = case.view != "LATERAL"
   return PhantomFilm(
-    pixels=_expose(canvas, density, stream(_EXPOSURE)),
-    labels=np.array([name in present for name in LABELS], np.int8),
-    findings=findings,
+    **vars(case),
+    pixels=_expose(canvas, density, _stream(seed, _EXPOSURE, number)),
     right_lung=(chest.lungs["right"].field > 0.5) & frontal,
     left_lung=(chest.lungs["left"].field > 0.5) & frontal,
     heart=(chest.heart > 0.5) & frontal,
-    report_findings=text[0],
-    impression=text[1],
-    patient_id=f"P{patient:06d}",
-    split=split,
-    view=view,
-    sex=habitus.sex,
-    age=habitus.age,
   )
+
+
+def _stream(seed: int, part: int, number: int) -> np.random.Generator:
+  """Random numbers of one part of one film."""
+  return np.random.default_rng([seed, part, number])
 
 
 def _patient_of(seed: int, number: int) -> int:
@@ -122,11 +152,8 @@ def _patient_of(seed: int, number: int) -> int:
   return 3 * block + int(np.searchsorted(np.cumsum(counts), place, "right"))
 
 
-def _sample_view(
-  rng: np.random.Generator, size_px: int
-) -> tuple[str, draw.Canvas]:
-  """View, size and pose of a film."""
-  view = str(rng.choice(["PA", "AP", "LATERAL"], p=[0.60, 0.36, 0.04]))
+def _sample_canvas(rng: np.random.Generator, size_px: int) -> draw.Canvas:
+  """Size and pose of a film."""
   height, width = (rng.uniform(0.8, 1.0, 2) * size_px).round().astype(int)
   pose = draw.Pose(
     shift_x=rng.uniform(-0.22, 0.22),
@@ -135,12 +162,19 @@ def _sample_view(
     scale=rng.uniform(0.80, 1.25),
     stretch=rng.uniform(0.9, 1.12),
   )
-  return view, draw.make_canvas(int(height), int(width), pose=pose)
+  return draw.make_canvas(int(height), int(width), pose=pose)
 
 
-def _build_chest(canvas, habitus, findings, *, rng, view) -> anatomy.Chest:
-  large = any(finding.name == "Cardiomegaly" for finding in findings)
-  build = anatomy.build_lateral if view == "LATERAL" else anatomy.build_frontal
+def _build_chest(
+  canvas: draw.Canvas,
+  habitus: anatomy.Habitus,
+  case: PhantomCase,
+  *,
+  rng: np.random.Generator,
+) -> anatomy.Chest:
+  large = case.labels[LABELS.index("Cardiomegaly")]
+  lateral = case.view == "LATERAL"
+  build = anatomy.build_lateral if lateral else anatomy.build_frontal
   return build(
     canvas,
     habitus,
@@ -153,8 +187,8 @@ def _expose(
   canvas: draw.Canvas,
   density: Float[np.ndarray, "H W"],
   rng: np.random.Generator,
-) -> Int[np.ndarray, "H W"]:
-  """Attenuation to pixels: tilt, gain, gamma, blur, noise, collimation."""
+) -> np.ndarray:
+  """Attenuation to uint16 [H, W]: tilt, gain, gamma, blur, noise, borders."""
   tilt_x, tilt_y = rng.uniform(-0.12, 0.12, 2)
   gain, dark = rng.uniform(0.65, 1.15), rng.uniform(0.0, 0.15)
   film = np.float32(gain) * density + np.float32(dark)

@@ -122,9 +122,9 @@ def _draw(canvas, chest, finding, rng) -> Change:
     if finding.name in _DRAWERS
   ]
   return Change(
-    fill=sum(change.fill for change in changes),
-    marks=sum(change.marks for change in changes),
-    clear=sum(change.clear for change in changes),
+    fill=sum((change.fill for change in changes), 0.0),
+    marks=sum((change.marks for change in changes), 0.0),
+    clear=sum((change.clear for change in changes), 0.0),
   )
 
 

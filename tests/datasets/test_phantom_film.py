@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from scan42_jax.datasets.phantom_film import LABELS, render
+from scan42_jax.datasets.phantom_film import LABELS, describe, render
 
 SIZE_PX = 128
 FILMS = 2400
@@ -46,16 +46,29 @@ def test_other_seed_and_other_number_give_other_films():
 
 def test_size_scales_the_same_film():
   small, large = (render(0, 5, size_px=size) for size in (128, 512))
-  assert small.labels.tolist() == large.labels.tolist()
+  assert small.labels == large.labels
   assert small.impression == large.impression
   pair = [_thumbnail(film.pixels).ravel() for film in (small, large)]
   assert np.corrcoef(pair)[0, 1] > 0.98
 
 
-@pytest.mark.parametrize("key", [(-1, 0, 64), (0, -1, 64), (0, 0, 16)])
-def test_refuses_impossible_films(key):
-  with pytest.raises(ValueError, match="0 or more"):
+@pytest.mark.parametrize(
+  ("key", "message"),
+  [
+    ((-1, 0, 64), "0 or more"),
+    ((0, -1, 64), "0 or more"),
+    ((0, 0, 16), "size_px=16 is too small"),
+  ],
+)
+def test_refuses_impossible_films(key, message):
+  with pytest.raises(ValueError, match=message):
     render(key[0], key[1], size_px=key[2])
+
+
+def test_description_is_that_of_the_film():
+  case, film = describe(2, 8), render(2, 8, size_px=64)
+  for field in dataclasses.fields(case):
+    assert getattr(case, field.name) == getattr(film, field.name)
 
 
 def test_patients_have_one_to_three_films_and_one_split(films):

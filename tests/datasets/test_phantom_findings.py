@@ -25,7 +25,7 @@ IN_LUNG = (
 @pytest.fixture(scope="module")
 def chest():
   canvas = draw.make_canvas(128, 128, pose=POSE)
-  habitus = anatomy.sample_habitus(np.random.default_rng(0))
+  habitus = anatomy.sample_habitus(np.random.default_rng(0), sex="F")
   built = anatomy.build_frontal(
     canvas, habitus, rng=np.random.default_rng(1), heart_scale=1.0
   )
@@ -95,7 +95,7 @@ def test_zones_are_in_order(chest, name):
 
 def test_cardiomegaly_widens_the_heart():
   canvas = draw.make_canvas(128, 128, pose=POSE)
-  habitus = anatomy.sample_habitus(np.random.default_rng(0))
+  habitus = anatomy.sample_habitus(np.random.default_rng(0), sex="F")
   hearts = [
     anatomy.build_frontal(
       canvas, habitus, rng=np.random.default_rng(1), heart_scale=scale
