@@ -18,12 +18,10 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 
+from scan42_jax import datasets
 from scan42_jax.data import finished, records, workers
 from scan42_jax.datasets import base, reading
 from scan42_jax.datasets.reading import Options, Reading, Row
-
-DATASETS = {"chexpert": "Chexpert", "folder": "Folder", "phantom": "Phantom"}
-"""Class of each dataset; its module in scan42_jax.datasets has its name."""
 
 _VERSIONS_OF = (
   "tensorflow-datasets",
@@ -44,7 +42,7 @@ class Entry:
 
 
 def prepare(
-  name: str,
+  dataset_name: str,
   options: Options,
   *,
   data_dir: pathlib.Path,
@@ -54,7 +52,7 @@ def prepare(
   """Prepares one dataset; see prepare.py for the command.
 
   Args:
-    name: a key of DATASETS.
+    dataset_name: a key of datasets.CLASSES.
     options: the user's choices.
     data_dir: the dataset goes to `data_dir/<stored name>/<version>`.
     num_workers: processes that read films; 0 reads in this one.
@@ -66,10 +64,10 @@ def prepare(
   Raises:
     ValueError, OSError: one line about what is wrong and what to do.
   """
-  dataset_class = _dataset_class(name)
-  stored_name = base.dataset_name(name, published=options.published)
+  dataset_class = _dataset_class(dataset_name)
+  stored_name = base.stored_name(dataset_name, options)
   home = data_dir / stored_name
-  _check_source(dataset_class, options.source)
+  options = _with_source(dataset_class, options, home)
   with _only_one(home):
     partial, final = home / "partial", home / str(dataset_class.VERSION)
     _recover(partial, final)
@@ -90,19 +88,24 @@ def prepare(
 
 
 def _dataset_class(name: str) -> type[base.FilmDataset]:
-  if name not in DATASETS:
+  classes = datasets.CLASSES
+  if name not in classes:
     raise ValueError(
-      f"unknown dataset {name!r}; known are {', '.join(sorted(DATASETS))}"
+      f"unknown dataset {name!r}; known are {', '.join(sorted(classes))}"
     )
   module = importlib.import_module(f"scan42_jax.datasets.{name}")
-  return getattr(module, DATASETS[name])
+  return getattr(module, classes[name])
 
 
-def _check_source(dataset_class, source):
+def _with_source(dataset_class, options, home) -> Options:
+  """Fills in the source of a dataset that makes its own, and checks it."""
+  source = options.source
   if dataset_class.MAKES_SOURCE:
+    source = source or home / "source"
     source.mkdir(parents=True, exist_ok=True)
-  if not source.is_dir():
+  if source is None or not source.is_dir():
     raise FileNotFoundError(f"source {source} is no folder; give --source=DIR")
+  return dataclasses.replace(options, source=source)
 
 
 @contextlib.contextmanager
@@ -139,6 +142,7 @@ def _read_all(dataset, partial, final, damaged, num_workers, say):
   base.check_rows(rows, len(dataset.label_names()))
   with records.Journal(partial / "journal") as journal:
     known = finished.known_films(final, damaged=damaged)
+    _check_same_films(known, rows, final)
     known |= _journaled(journal)
     entries, todo = _plan(dataset, rows, known)
     broken = _read(dataset, todo, journal, num_workers, say)
@@ -156,6 +160,15 @@ def _read_all(dataset, partial, final, damaged, num_workers, say):
     for e in films
   )
   return entries
+
+
+def _check_same_films(known, rows, final):
+  """Keeps a folder from replacing the shards of an altogether other one."""
+  if known and not any(row.file in known for row in rows):
+    raise ValueError(
+      f"{final} was made from other files; give this dataset a --name of its "
+      "own, or remove that folder"
+    )
 
 
 def _journaled(journal) -> finished.Known:
@@ -253,6 +266,7 @@ def _manifest(dataset, entries) -> dict:
   options = dataset.options
   return {
     "name": dataset.name,
+    "dataset": type(dataset).name,
     "version": str(dataset.version),
     **_counts(dataset, entries),
     "label_names": list(dataset.label_names()),

@@ -20,6 +20,9 @@ _DATASET = flags.DEFINE_string(
   "dataset", None, "Name of the dataset.", required=True
 )
 _SOURCE = flags.DEFINE_string("source", None, "Folder of the raw release.")
+_NAME = flags.DEFINE_string(
+  "name", "", "Name under which it is stored; default: the dataset's own."
+)
 _DATA_DIR = flags.DEFINE_string(
   "data_dir", None, "Folder of the prepared datasets.", required=True
 )
@@ -84,21 +87,24 @@ def main(argv: list[str]) -> None:
 
 
 def _options() -> Options:
-  labels_csv = _LABELS_CSV.value
-  source = _SOURCE.value or f"{_DATA_DIR.value}/{_DATASET.value}/source"
   return Options(
-    source=pathlib.Path(source).expanduser(),
+    source=_path(_SOURCE.value),
+    name=_NAME.value,
     published=_PUBLISHED.value,
     short_side_px=_SHORT_SIDE_PX.value,
     all_views=_ALL_VIEWS.value,
     keep_burned_in=_KEEP_BURNED_IN.value,
-    labels_csv=pathlib.Path(labels_csv).expanduser() if labels_csv else None,
+    labels_csv=_path(_LABELS_CSV.value),
     exclude=tuple(_EXCLUDE.value),
     keep_ids=_KEEP_IDS.value,
     id_salt=_ID_SALT.value,
     split_seed=_SPLIT_SEED.value,
     holdout_percent=_HOLDOUT_PERCENT.value,
   )
+
+
+def _path(text: str | None) -> pathlib.Path | None:
+  return pathlib.Path(text).expanduser() if text else None
 
 
 def _num_workers() -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from scan42_jax import datasets
 from scan42_jax.data import finished
 
 
@@ -109,8 +110,11 @@ def _dataset_folder(data_dir, name):
 def _prepare_command(data_dir, name):
   raw_name = name.removesuffix("_published")
   published = "" if raw_name == name else " --published"
+  named = f"--dataset={raw_name}"
+  if raw_name not in datasets.CLASSES:
+    named = f"--dataset=folder --name={raw_name}"
   return (
-    f"python -m scan42_jax.data.prepare --dataset={raw_name}{published} "
+    f"python -m scan42_jax.data.prepare {named}{published} "
     f"--source=DIR --data_dir={data_dir}"
   )
 

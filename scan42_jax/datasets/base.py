@@ -73,7 +73,7 @@ class FilmDataset(tfds.core.GeneratorBasedBuilder):
 
   def __init__(self, options: Options, *, data_dir: str):
     self.options = options
-    self.name = dataset_name(type(self).name, published=options.published)
+    self.name = stored_name(type(self).name, options)
     self._label_names = self.label_names()
     self._examples: Mapping[str, Callable[[], Iterable[Example]]] = {}
     super().__init__(data_dir=data_dir, file_format="array_record")
@@ -185,9 +185,10 @@ class FilmDataset(tfds.core.GeneratorBasedBuilder):
     return [every[name] for name in names] + [self.options.keep_ids, ids]
 
 
-def dataset_name(name: str, *, published: bool) -> str:
+def stored_name(dataset: str, options: Options) -> str:
   """Returns the name under which a dataset is stored."""
-  return f"{name}_published" if published else name
+  name = options.name or dataset
+  return f"{name}_published" if options.published else name
 
 
 def check_rows(rows: Iterable[Row], num_labels: int) -> None:

@@ -7,6 +7,7 @@ knows neither TFDS nor where the result is stored.
 import dataclasses
 import hashlib
 import pathlib
+import re
 from collections.abc import Callable, Mapping
 
 from scan42_jax.data import images
@@ -23,7 +24,8 @@ class Options:
   """What the user chose; all that a dataset may depend on besides its files.
 
   Attributes:
-    source: folder of the raw release.
+    source: folder of the raw release; None suits a dataset that makes it.
+    name: name under which the dataset is stored; '' takes the dataset's own.
     published: as the published run had them: converted by its rules, equalised
       at full resolution, JPEG quality 75; a dataset of its own name.
     short_side_px: a film is shrunk to this short side, never enlarged.
@@ -37,7 +39,8 @@ class Options:
     holdout_percent: patients of that split in validation, and again in test.
   """
 
-  source: pathlib.Path
+  source: pathlib.Path | None = None
+  name: str = ""
   published: bool = False
   short_side_px: int = 1024
   all_views: bool = False
@@ -50,6 +53,10 @@ class Options:
   holdout_percent: float = 5.0
 
   def __post_init__(self):
+    if not re.fullmatch(r"|[a-z][a-z0-9_]*", self.name):
+      raise ValueError(
+        f"name {self.name!r} is not made of small letters, digits and _"
+      )
     if self.short_side_px < 1:
       raise ValueError(f"short_side_px is {self.short_side_px}, must be >= 1")
     if not 0 <= self.holdout_percent < 50:

@@ -229,10 +229,10 @@ def copied(data_dir, tmp_path):
 
 def test_absent_data_names_the_command(copied):
   folder, shard = copied
-  command = r"python -m scan42_jax\.data\.prepare --dataset=nih --source=DIR"
+  command = r"python -m scan42_jax\.data\.prepare --dataset=folder --name=nih "
   with pytest.raises(FileNotFoundError, match=command):
     pipeline.open_films(folder, "nih", "train")
-  with pytest.raises(FileNotFoundError, match="--dataset=nih --published"):
+  with pytest.raises(FileNotFoundError, match="--name=nih --published"):
     pipeline.open_films(folder, "nih_published", "train")
   with pytest.raises(ValueError, match="no split 'valid'; it has train, test"):
     pipeline.open_films(folder, "folder", "valid")

@@ -1,6 +1,7 @@
 """Preparation: resuming, quarantine, determinism, and the command itself."""
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -178,6 +179,22 @@ def test_published_films_are_another_dataset(source, tmp_path):
     assert example["image_id"] in ids
     pixels = images.decode_film(example["image"])
     assert pixels.min() < 10 and pixels.max() > 245
+
+
+def test_folders_of_other_names_do_not_meet(source, tmp_path):
+  film_trees.prepare(source, tmp_path / "data", name="ward")
+  other = tmp_path / "other"
+  film_trees.write_film(other / "a.png", seed=0)
+  with pytest.raises(ValueError, match=r"made from other files; .*--name"):
+    film_trees.prepare(other, tmp_path / "data", name="ward")
+  film_trees.prepare(other, tmp_path / "data", name="clinic")
+  sizes = [
+    sum(json.loads(path.read_text())["films"].values())
+    for path in sorted((tmp_path / "data").glob("*/1.0.0/manifest.json"))
+  ]
+  assert sizes == [1, 11]
+  with pytest.raises(ValueError, match="is not made of small letters"):
+    film_trees.prepare(other, tmp_path / "data", name="../x")
 
 
 def test_off_frontal_films_are_not_even_opened(source, tmp_path):
