@@ -75,12 +75,15 @@ def from_dinov2(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     Arrays by our path, prefix of the module absent.
 
   Raises:
-    ValueError: a name is not DINOv2's.
+    ValueError: a name is not DINOv2's, or its array has another rank.
   """
   arrays = {}
   for name, value in state.items():
     path, convert = _translate(name)
-    arrays[path] = convert(value)
+    try:
+      arrays[path] = convert(value)
+    except (ValueError, IndexError) as error:
+      raise ValueError(f"{name!r} has shape {value.shape}") from error
   return arrays
 
 

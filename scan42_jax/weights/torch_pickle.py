@@ -55,15 +55,12 @@ def run_pickle(program: bytes, load_storage: LoadStorage) -> Any:
 
 
 def _tensor(
-  storage: np.ndarray,
-  offset: int,
-  shape: tuple[int, ...],
-  strides: tuple[int, ...],
-  *_: Any,
+  storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
 ) -> np.ndarray:
   """A view of a storage; offset and strides count numbers, not bytes.
 
-  What follows (gradient flag, hooks) says nothing about the weights.
+  Nothing is known of the arguments, which come from the file. Those that follow
+  (gradient flag, hooks) say nothing about the weights.
   """
   if not isinstance(storage, np.ndarray) or storage.ndim != 1:
     raise ValueError("a tensor has no storage")
@@ -87,7 +84,7 @@ def _tensor(
   )
 
 
-def _parameter(data: np.ndarray, *_: Any) -> np.ndarray:
+def _parameter(data: Any, *_: Any) -> Any:
   return data
 
 
@@ -95,7 +92,7 @@ def _empty_dict() -> dict:
   return {}
 
 
-def _size(numbers: tuple) -> tuple:
+def _size(numbers: Any) -> Any:
   return numbers
 
 
