@@ -18,6 +18,8 @@ import jax
 import orbax.checkpoint as ocp
 
 _DIGESTS = "sha256.json"
+# Orbax writes its own marks of a step's end after the digests.
+_NOT_DIGESTED = (_DIGESTS, "_CHECKPOINT_METADATA", "commit_success.txt")
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ class Checkpoints:
         max_to_keep=keep,
         cleanup_tmp_directories=True,
         async_options=ocp.AsyncOptions(
-          post_finalization_callback=self._write_missing_digests
+          post_finalization_callback=self._write_digests
         ),
       ),
     )
@@ -115,29 +117,22 @@ class Checkpoints:
       folder.rename(self._folder.parent / f"damaged_checkpoint_{step}")
     self._manager.reload()
 
-  def _write_missing_digests(self) -> None:
-    """Runs after a step was committed, in orbax's thread."""
+  def _write_digests(self) -> None:
+    """Runs in orbax's thread, just before a step's folder gets its name."""
     if jax.process_index() != 0:
       return
-    for folder in self._folder.iterdir():
-      if folder.name.isdigit() and not (folder / _DIGESTS).exists():
-        text = json.dumps(_digests(folder), indent=1)
-        partial = folder / f"{_DIGESTS}.partial"
-        partial.write_text(text)
-        partial.rename(folder / _DIGESTS)
+    for folder in self._folder.glob("*orbax-checkpoint-tmp*"):
+      (folder / _DIGESTS).write_text(json.dumps(_digests(folder), indent=1))
 
 
 def verify(folder: pathlib.Path) -> None:
   """Compares a step's files with the digests written beside them.
 
-  A step without digests was committed by a process that died within the next
-  moment; it is left to orbax to judge.
-
   Raises:
     ValueError: a file differs or is missing.
   """
   if not (folder / _DIGESTS).exists():
-    return
+    raise ValueError(f"{folder / _DIGESTS} is missing")
   expected = json.loads((folder / _DIGESTS).read_text())
   found = _digests(folder)
   for name, digest in expected.items():
@@ -149,7 +144,7 @@ def _digests(folder: pathlib.Path) -> dict[str, str]:
   """SHA-256 of every file below a folder, by relative path."""
   digests = {}
   for path in sorted(folder.rglob("*")):
-    if path.is_file() and not path.name.startswith(_DIGESTS):
+    if path.is_file() and path.name not in _NOT_DIGESTED:
       with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
       digests[str(path.relative_to(folder))] = digest

@@ -1,0 +1,130 @@
+"""Checkpoints: exact, verified, and never silently wrong."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from scan42_jax.checkpoint import Checkpoints
+from scan42_jax.sharding import make_mesh
+
+
+def _state(value):
+  place = NamedSharding(make_mesh((1, 8, 1)), PartitionSpec("fsdp"))
+  return {
+    "w": jax.device_put(jnp.arange(16.0) + value, place),
+    "h": jax.device_put(jnp.full(8, value, jnp.bfloat16), place),
+  }
+
+
+def _template():
+  place = NamedSharding(make_mesh((8, 1, 1)), PartitionSpec())
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), _state(0)
+  )
+
+
+def _accept(config):
+  del config
+
+
+def _write(workdir, steps, keep=5):
+  checkpoints = Checkpoints(workdir, keep=keep)
+  for step in steps:
+    checkpoints.save(step, _state(step), {"step": step})
+    checkpoints.wait()
+  checkpoints.close()
+
+
+def _restore(workdir, accept=_accept):
+  checkpoints = Checkpoints(workdir, keep=5)
+  try:
+    return checkpoints.restore(_template(), accept)
+  finally:
+    checkpoints.close()
+
+
+def _step_of(state):
+  return float(state["w"][0])
+
+
+def test_restores_bit_for_bit_on_another_mesh(tmp_path):
+  _write(tmp_path, [1, 2])
+  state = _restore(tmp_path)
+  jax.tree.map(np.testing.assert_array_equal, state, _state(2))
+  assert state["h"].dtype == jnp.bfloat16
+  assert state["w"].sharding.mesh.shape["data"] == 8
+
+
+def test_keeps_only_the_newest(tmp_path):
+  _write(tmp_path, [1, 2, 3, 4], keep=2)
+  names = {p.name for p in (tmp_path / "checkpoints").iterdir()}
+  assert names == {"3", "4"}
+
+
+def test_new_folder_has_no_checkpoint(tmp_path):
+  assert _restore(tmp_path) is None
+
+
+def _largest_file(folder):
+  files = [p for p in folder.rglob("*") if p.is_file()]
+  return max(files, key=lambda p: p.stat().st_size)
+
+
+def _flip_a_byte(folder):
+  path = _largest_file(folder)
+  data = bytearray(path.read_bytes())
+  data[len(data) // 2] ^= 1
+  path.write_bytes(data)
+
+
+def _truncate(folder):
+  path = _largest_file(folder)
+  path.write_bytes(path.read_bytes()[:-7])
+
+
+def _empty(folder):
+  for path in folder.rglob("*"):
+    if path.is_file():
+      path.unlink()
+
+
+@pytest.mark.parametrize("damage", [_flip_a_byte, _truncate, _empty])
+def test_falls_back_past_a_damaged_step_and_saves_again(
+  tmp_path, damage, caplog
+):
+  _write(tmp_path, [1, 2])
+  damage(tmp_path / "checkpoints" / "2")
+  assert _step_of(_restore(tmp_path)) == 1
+  assert "checkpoint 2 is damaged" in caplog.text
+  # What was damaged is kept for inspection, out of the way of the next save.
+  assert (tmp_path / "damaged_checkpoint_2").is_dir()
+  _write(tmp_path, [2])
+  assert _step_of(_restore(tmp_path)) == 2
+
+
+def test_only_damaged_steps_is_an_error_not_a_fresh_start(tmp_path):
+  _write(tmp_path, [1])
+  _truncate(tmp_path / "checkpoints" / "1")
+  with pytest.raises(ValueError, match="none of the checkpoints"):
+    _restore(tmp_path)
+
+
+def test_a_refused_configuration_leaves_the_step_in_place(tmp_path):
+  _write(tmp_path, [1])
+
+  def refuse(config):
+    raise ValueError(f"not {config['step']}")
+
+  with pytest.raises(ValueError, match="not 1"):
+    _restore(tmp_path, refuse)
+  assert _step_of(_restore(tmp_path)) == 1
+
+
+def test_an_unfinished_save_is_swept(tmp_path):
+  _write(tmp_path, [1])
+  leftover = tmp_path / "checkpoints" / "2.orbax-checkpoint-tmp"
+  leftover.mkdir()
+  assert _step_of(_restore(tmp_path)) == 1
+  assert not leftover.exists()
