@@ -9,9 +9,7 @@ import contextlib
 import dataclasses
 import fcntl
 import functools
-import hashlib
 import importlib
-import importlib.metadata
 import json
 import pathlib
 import shutil
@@ -20,25 +18,9 @@ from collections.abc import Callable, Iterator
 
 from scan42_jax import datasets
 from scan42_jax.data import finished, records, workers
+from scan42_jax.data.manifest import Entry, make_manifest, summarize
 from scan42_jax.datasets import base, reading
-from scan42_jax.datasets.reading import Options, Reading, Row
-
-_VERSIONS_OF = (
-  "tensorflow-datasets",
-  "array_record",
-  "numpy",
-  "pillow",
-  "pydicom",
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-  """One row with what its file gave, and how to get the pictures."""
-
-  row: Row
-  found: Reading
-  load: Callable[[], Reading] | None = None
+from scan42_jax.datasets.reading import Options, Reading
 
 
 def prepare(
@@ -76,14 +58,14 @@ def prepare(
     if damaged:
       say(f"{stored_name}: damaged, made again: {', '.join(damaged)}")
     entries = _read_all(dataset, partial, final, damaged, num_workers, say)
-    manifest = _manifest(dataset, entries)
+    manifest = make_manifest(dataset, entries)
     if not damaged and _is_done(final, manifest):
       shutil.rmtree(partial)
       say(f"{stored_name}: nothing changed, {final} is complete")
       return finished.read_manifest(final)
     built = _build(dataset, entries, manifest)
     _swap(built, partial, final)
-    say(_summary(stored_name, manifest, final))
+    say(summarize(manifest, final))
     return finished.read_manifest(final)
 
 
@@ -261,58 +243,6 @@ def _nothing_readable(dataset, entries, partial):
   )
 
 
-def _manifest(dataset, entries) -> dict:
-  """Counts, settings and versions; the shards follow when they are written."""
-  options = dataset.options
-  return {
-    "name": dataset.name,
-    "dataset": type(dataset).name,
-    "version": str(dataset.version),
-    **_counts(dataset, entries),
-    "label_names": list(dataset.label_names()),
-    "equalized": options.published,
-    "short_side_px": options.short_side_px,
-    "split_seed": options.split_seed,
-    "holdout_percent": options.holdout_percent,
-    "digest": _digest(dataset, entries),
-    "versions": {n: importlib.metadata.version(n) for n in _VERSIONS_OF},
-  }
-
-
-def _counts(dataset, entries) -> dict:
-  films, skipped = collections.Counter(), collections.Counter()
-  counts = collections.Counter()
-  for entry in entries:
-    row, found = entry.row, entry.found
-    if found.refused:
-      counts["quarantined"] += found.broken
-      skipped[found.refused] += not found.broken
-      continue
-    films[dataset.split(row, found)] += 1
-    counts["unknown_view"] += not (row.view or found.view)
-    counts["unknown_patient"] += not dataset.ids(row, found)[1]
-  names = ("quarantined", "unknown_view", "unknown_patient")
-  return {
-    "films": {split: films[split] for split in base.SPLITS},
-    "skipped": {reason: n for reason, n in sorted(skipped.items()) if n},
-    **{name: counts[name] for name in names},
-  }
-
-
-def _digest(dataset, entries) -> str:
-  """Hash of all that the finished folder depends on."""
-  digest = hashlib.sha256(repr(dataset.label_names()).encode())
-  for entry in entries:
-    row, found = entry.row, entry.found
-    known = (found.file, found.fingerprint, found.refused)
-    if not found.refused:
-      example = dataset.example(row, found)
-      example["labels"] = example["labels"].tolist()
-      known += (dataset.split(row, found), sorted(example.items()))
-    digest.update(repr(known).encode())
-  return digest.hexdigest()
-
-
 def _is_done(final, manifest) -> bool:
   return finished.read_manifest(final).get("digest") == manifest["digest"]
 
@@ -345,13 +275,3 @@ def _build(dataset, entries, manifest) -> pathlib.Path:
 def _examples(dataset, entries) -> Iterator[base.Example]:
   for entry in entries:
     yield dataset.example(entry.row, entry.load())
-
-
-def _summary(name, manifest, final) -> str:
-  skipped = sum(manifest["skipped"].values())
-  return (
-    f"{name}: {manifest['films']} films, {skipped} skipped "
-    f"{manifest['skipped']}, {manifest['quarantined']} quarantined, "
-    f"{manifest['unknown_view']} of unknown view, "
-    f"{manifest['unknown_patient']} of unknown patient; in {final}"
-  )
