@@ -11,6 +11,7 @@ import math
 import os
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -193,7 +194,7 @@ def _describe(shape: tuple[int, ...] | None) -> str:
   return "absent" if shape is None else str(shape)
 
 
-def _shapes(arrays: Mapping[str, np.ndarray | jax.Array]) -> Shapes:
+def _shapes(arrays: Mapping[str, Any]) -> Shapes:
   return {path: tuple(x.shape) for path, x in arrays.items()}
 
 
