@@ -5,7 +5,6 @@ DINOv2's order. Reading, decoding and equalising happen before, on the host.
 """
 
 import dataclasses
-from functools import partial
 
 import flax.struct
 import jax
@@ -13,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from scan42_jax.data import image_ops
-from scan42_jax.types import Array, Bool, Films, Float, Int
+from scan42_jax.types import Array, Bool, Films, Float, Int, UInt8
 
 _TRIES = 10  # Windows tried before the central one is taken.
+_CHOICES = 12  # Random numbers of a crop besides those of its window.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,66 +66,69 @@ class CropSettings:
   std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
 
-@dataclasses.dataclass(frozen=True)
-class _View:
-  """What sets global and local crops apart; one probability per crop."""
-
-  size_px: int
-  scale: tuple[float, float]
-  affine: bool
-  blur_probability: tuple[float, ...]
-  solarize_probability: tuple[float, ...]
-
-
 @flax.struct.dataclass
 class Recipe:
-  """Every choice of one crop but its window."""
+  """Every choice of N crops of one film, global crops first."""
 
-  flip: Bool[Array, ""]
-  angle_degrees: Float[Array, ""]
-  shift: Float[Array, "2"]
-  zoom: Float[Array, ""]
-  jitter: Bool[Array, ""]
-  contrast_first: Bool[Array, ""]
-  brightness: Float[Array, ""]
-  contrast: Float[Array, ""]
-  blur: Bool[Array, ""]
-  sigma: Float[Array, ""]
-  solarize: Bool[Array, ""]
+  window: image_ops.Window
+  flip: Bool[Array, "N"]
+  angle_degrees: Float[Array, "N"]
+  shift: Float[Array, "N 2"]
+  zoom: Float[Array, "N"]
+  jitter: Bool[Array, "N"]
+  contrast_first: Bool[Array, "N"]
+  brightness: Float[Array, "N"]
+  contrast: Float[Array, "N"]
+  blur: Bool[Array, "N"]
+  sigma: Float[Array, "N"]
+  solarize: Bool[Array, "N"]
 
 
-def _between(share: Array, low: float, high: float) -> Array:
+def _between(share: Array, low: Array | float, high: Array | float) -> Array:
   return low + share * (high - low)
 
 
-def sample_window(
-  key: Array,
+def choose_windows(
+  share: Float[Array, "4 N T"],
   height: Int[Array, ""],
   width: Int[Array, ""],
   *,
-  scale: tuple[float, float],
+  scale: Float[Array, "2 N 1"],
   aspect: tuple[float, float],
 ) -> image_ops.Window:
-  """Random window inside the film, as torchvision's RandomResizedCrop.
+  """Windows inside the film by the rule of torchvision's RandomResizedCrop.
 
-  The first of ten tries that fits is taken; where none does, the largest
+  The first of the tries that fits is taken; where none does, the largest
   central window of a permitted aspect.
+
+  Args:
+    share: uniform numbers for area, aspect, top and left of every try.
+    height: rows of the film.
+    width: columns of the film.
+    scale: smallest and largest share of the film's area.
+    aspect: smallest and largest width / height.
   """
-  share, shape, top, left = jax.random.uniform(key, (4, _TRIES))
-  area = _between(share, *scale) * (height * width)
-  shape = jnp.exp(_between(shape, *np.log(aspect)))
+  area = _between(share[0], *scale) * (height * width)
+  shape = jnp.exp(_between(share[1], *np.log(aspect)))
   wide = jnp.round(jnp.sqrt(area * shape)).astype(jnp.int32)
   high = jnp.round(jnp.sqrt(area / shape)).astype(jnp.int32)
-  fits = (wide > 0) & (wide <= width) & (high > 0) & (high <= height)
-  first = jnp.argmax(fits)
   tried = image_ops.Window(
-    top=jnp.floor(top * (height - high + 1)).astype(jnp.int32)[first],
-    left=jnp.floor(left * (width - wide + 1)).astype(jnp.int32)[first],
-    height=high[first],
-    width=wide[first],
+    top=jnp.floor(share[2] * (height - high + 1)).astype(jnp.int32),
+    left=jnp.floor(share[3] * (width - wide + 1)).astype(jnp.int32),
+    height=high,
+    width=wide,
   )
-  central = _central_window(height, width, aspect)
-  return jax.tree.map(partial(jnp.where, fits.any()), tried, central)
+  fits = (wide > 0) & (wide <= width) & (high > 0) & (high <= height)
+  first = jnp.argmax(fits, axis=1, keepdims=True)
+  return jax.tree.map(
+    lambda tries, central: jnp.where(
+      fits.any(axis=1),
+      jnp.take_along_axis(tries, first, axis=1)[:, 0],
+      central,
+    ),
+    tried,
+    _central_window(height, width, aspect),
+  )
 
 
 def _central_window(
@@ -138,26 +141,39 @@ def _central_window(
 
 def sample_recipe(
   key: Array,
-  settings: CropSettings,
+  height: Int[Array, ""],
+  width: Int[Array, ""],
   *,
-  blur_probability: Float[Array, ""] | float,
-  solarize_probability: Float[Array, ""] | float,
+  settings: CropSettings,
 ) -> Recipe:
-  """Draws all choices of one crop but its window; shift is in crop sides."""
-  s = settings
-  u = jax.random.uniform(key, (12,))
+  """Draws all choices of one film's 2 + L crops; shift is in crop sides."""
+  s, local = settings, settings.num_local
+  first, second, local_blur = s.blur_probability
+  scale = jnp.array([s.global_scale] * 2 + [s.local_scale] * local).T
+  # One flat draw: XLA compiles it many times faster than several small ones.
+  crops = 2 + local
+  share = jax.random.uniform(key, ((_CHOICES + 4 * _TRIES) * crops,))
+  u, tries = jnp.split(share, [_CHOICES * crops])
+  u = u.reshape(_CHOICES, crops)
   return Recipe(
+    window=choose_windows(
+      tries.reshape(4, crops, _TRIES),
+      height,
+      width,
+      scale=scale[..., None],
+      aspect=s.aspect,
+    ),
     flip=u[0] < s.flip_probability,
     angle_degrees=_between(u[1], -s.affine_degrees, s.affine_degrees),
-    shift=_between(u[2:4], -s.affine_translate, s.affine_translate),
+    shift=_between(u[2:4].T, -s.affine_translate, s.affine_translate),
     zoom=_between(u[4], *s.affine_zoom),
     jitter=u[5] < s.jitter_probability,
     contrast_first=u[6] < 0.5,
     brightness=_between(u[7], 1 - s.brightness, 1 + s.brightness),
     contrast=_between(u[8], 1 - s.contrast, 1 + s.contrast),
-    blur=u[9] < blur_probability,
+    blur=u[9] < jnp.array([first, second] + [local_blur] * local),
     sigma=_between(u[10], *s.blur_sigma),
-    solarize=u[11] < solarize_probability,
+    solarize=u[11] < jnp.array([0.0, s.solarize_probability] + [0.0] * local),
   )
 
 
@@ -172,7 +188,7 @@ def _jitter(image: Float[Array, "H W"], recipe: Recipe) -> Array:
 def apply_recipe(
   image: Float[Array, "H W"], recipe: Recipe, *, affine: bool
 ) -> Float[Array, "H W"]:
-  """Flip, affine, jitter, blur, solarize: the order of the PIL chain.
+  """Flip, affine, jitter, blur, solarize of one crop, as the PIL chain does.
 
   Every operator is computed and then chosen: under vmap a branch would compute
   both sides all the same.
@@ -192,54 +208,23 @@ def apply_recipe(
   return jnp.where(recipe.solarize, image_ops.solarize(image), image)
 
 
-def _make_view(films: Films, keys: Array, *, view: _View, settings) -> Array:
-  """One view's crops of one film (of `films` without its leading axis)."""
-  image = films.pixels.astype(jnp.float32)
+def _make_view(
+  pixels: UInt8[Array, "S S"],
+  recipe: Recipe,
+  settings: CropSettings,
+  *,
+  size_px: int,
+  affine: bool,
+) -> Float[Array, "N H W C"]:
+  """Makes the crops of one size from one film."""
+  image = pixels.astype(jnp.float32)
 
-  def make(key, blur_probability, solarize_probability):
-    window_key, recipe_key = jax.random.split(key)
-    window = sample_window(
-      window_key,
-      films.height,
-      films.width,
-      scale=view.scale,
-      aspect=settings.aspect,
-    )
-    recipe = sample_recipe(
-      recipe_key,
-      settings,
-      blur_probability=blur_probability,
-      solarize_probability=solarize_probability,
-    )
-    crop = image_ops.resized_crop(image, window, out_px=view.size_px)
-    crop = apply_recipe(crop, recipe, affine=view.affine)
+  def make(one: Recipe) -> Array:
+    crop = image_ops.resized_crop(image, one.window, out_px=size_px)
+    crop = apply_recipe(crop, one, affine=affine)
     return image_ops.normalize(crop, settings.mean, settings.std)
 
-  return jax.vmap(make)(
-    keys,
-    jnp.asarray(view.blur_probability),
-    jnp.asarray(view.solarize_probability),
-  )
-
-
-def _views(s: CropSettings) -> tuple[_View, _View]:
-  first, second, local = s.blur_probability
-  return (
-    _View(
-      size_px=s.global_size_px,
-      scale=s.global_scale,
-      affine=s.affine,
-      blur_probability=(first, second),
-      solarize_probability=(0.0, s.solarize_probability),
-    ),
-    _View(
-      size_px=s.local_size_px,
-      scale=s.local_scale,
-      affine=False,
-      blur_probability=(local,) * s.num_local,
-      solarize_probability=(0.0,) * s.num_local,
-    ),
-  )
+  return jax.vmap(make)(recipe)
 
 
 def make_crops(
@@ -258,15 +243,22 @@ def make_crops(
   Returns:
     Two global crops and `num_local` local crops per film, normalised.
   """
-  views = _views(settings)
+  s = settings
 
-  def crop_film(film):
-    keys = jax.random.split(
-      jax.random.fold_in(key, film.index), 2 + settings.num_local
+  def crop_film(film: Films) -> tuple[Array, Array]:
+    recipe = sample_recipe(
+      jax.random.fold_in(key, film.index),
+      film.height,
+      film.width,
+      settings=s,
     )
-    return tuple(
-      _make_view(film, part, view=view, settings=settings)
-      for view, part in zip(views, (keys[:2], keys[2:]), strict=True)
+    first = jax.tree.map(lambda x: x[:2], recipe)
+    rest = jax.tree.map(lambda x: x[2:], recipe)
+    return (
+      _make_view(
+        film.pixels, first, s, size_px=s.global_size_px, affine=s.affine
+      ),
+      _make_view(film.pixels, rest, s, size_px=s.local_size_px, affine=False),
     )
 
   return jax.vmap(crop_film)(films)

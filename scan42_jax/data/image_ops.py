@@ -16,6 +16,9 @@ import jax.numpy as jnp
 
 from scan42_jax.types import Array, Float, Int
 
+Scalar = Float[Array, ""] | float
+"""One number, traced or not."""
+
 
 class Window(NamedTuple):
   """Rectangle in whole pixels."""
@@ -88,9 +91,9 @@ def horizontal_flip(image: Float[Array, "*N W"]) -> Float[Array, "*N W"]:
 def affine(
   image: Float[Array, "H W"],
   *,
-  angle_degrees: Float[Array, ""],
-  shift_px: tuple[Float[Array, ""], Float[Array, ""]],
-  zoom: Float[Array, ""],
+  angle_degrees: Scalar,
+  shift_px: tuple[Scalar, Scalar],
+  zoom: Scalar,
 ) -> Float[Array, "H W"]:
   """Rotates and zooms about the centre, then shifts; nearest pixel, fill 0.
 
@@ -115,8 +118,8 @@ def affine(
 
 def blend(
   image: Float[Array, "*N"],
-  base: Float[Array, ""] | float,
-  factor: Float[Array, ""] | float,
+  base: Scalar,
+  factor: Scalar,
 ) -> Float[Array, "*N"]:
   """base + factor * (image - base), cut to bytes by truncation as PIL does."""
   return jnp.floor(jnp.clip(base + factor * (image - base), 0.0, 255.0))
@@ -127,23 +130,19 @@ def mean_level(image: Float[Array, "H W"]) -> Float[Array, ""]:
   return jnp.floor(image.mean() + 0.5)
 
 
-def brightness(
-  image: Float[Array, "*N"], factor: Float[Array, ""] | float
-) -> Float[Array, "*N"]:
+def brightness(image: Float[Array, "*N"], factor: Scalar) -> Float[Array, "*N"]:
   """Multiplies by the factor."""
   return blend(image, 0.0, factor)
 
 
-def contrast(
-  image: Float[Array, "H W"], factor: Float[Array, ""] | float
-) -> Float[Array, "H W"]:
+def contrast(image: Float[Array, "H W"], factor: Scalar) -> Float[Array, "H W"]:
   """Stretches about the image's mean level by the factor."""
   return blend(image, mean_level(image), factor)
 
 
 def gaussian_blur(
   image: Float[Array, "H W"],
-  sigma: Float[Array, ""] | float,
+  sigma: Scalar,
   *,
   kernel_px: int = 9,
 ) -> Float[Array, "H W"]:

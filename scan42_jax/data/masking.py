@@ -57,23 +57,65 @@ def mask_slots(settings: MaskSettings, num_patches: int) -> int:
   return int(_largest_counts(settings, num_patches).sum())
 
 
-def _candidate_blocks(
-  key: Array, limit: Int[Array, ""], grid: tuple[int, int], s: MaskSettings
-) -> tuple[Bool[Array, "T H"], Bool[Array, "T W"]]:
-  """Rows and columns of random blocks; none for a block as long as the grid."""
-  area, aspect, top, left = jax.random.uniform(key, (4, _TRIES))
+def choose_targets(
+  share: Float[Array, "N"], num_patches: int, settings: MaskSettings
+) -> Int[Array, "N"]:
+  """How many patches to mask in each masked crop of a group, one per bin.
+
+  Args:
+    share: place of each target in its bin, 0 to 1.
+    num_patches: patches of a crop.
+    settings: how to draw.
+  """
+  edges = ratio_edges(settings)
+  target = num_patches * (edges[:-1] + share * np.diff(edges))
+  # Rounding must not lift a target past its bin: the slots are counted from it.
+  return jnp.minimum(
+    target.astype(jnp.int32), _largest_counts(settings, num_patches)
+  )
+
+
+def _spans(
+  size: Float[Array, "T"], share: Float[Array, "T"], length: int
+) -> Bool[Array, "T length"]:
+  """Cells covered by spans of these sizes; `share` places them from 0 to 1."""
+  start = jnp.floor(share * (length - size + 1.0))[:, None]
+  cell = jnp.arange(length)
+  return (cell >= start) & (cell < start + size[:, None])
+
+
+def draw_block(
+  key: Array,
+  mask: Bool[Array, "H W"],
+  limit: Int[Array, ""],
+  *,
+  settings: MaskSettings,
+) -> tuple[Bool[Array, "H W"], Int[Array, ""]]:
+  """Draws a rectangle that adds 1 to `limit` patches to the mask.
+
+  The first of ten tries counts. Failed tries change nothing, hence all ten are
+  drawn and judged at once.
+
+  Returns:
+    The rectangle and the number of patches it adds; empty and 0 if ten failed.
+  """
+  s, (height, width) = settings, mask.shape
+  # Flat, since XLA compiles it many times faster than a small matrix.
+  share = jax.random.uniform(key, (4 * _TRIES,))
+  area, aspect, top, left = share.reshape(4, _TRIES)
   area = s.min_patches + area * (limit - s.min_patches)
   aspect = jnp.exp((2.0 * aspect - 1.0) * np.log(s.min_aspect))
-  height = jnp.round(jnp.sqrt(area * aspect))
-  width = jnp.round(jnp.sqrt(area / aspect))
-  fits = (height < grid[0]) & (width < grid[1])
-
-  def span(size, place, length):
-    start = jnp.floor(place * (length - size + 1.0))[:, None]
-    cell = jnp.arange(length)
-    return (cell >= start) & (cell < start + size[:, None]) & fits[:, None]
-
-  return span(height, top, grid[0]), span(width, left, grid[1])
+  high = jnp.round(jnp.sqrt(area * aspect))
+  wide = jnp.round(jnp.sqrt(area / aspect))
+  rows, columns = _spans(high, top, height), _spans(wide, left, width)
+  added = jnp.einsum(
+    "th,hw,tw->t", *(x.astype(jnp.float32) for x in (rows, ~mask, columns))
+  ).astype(jnp.int32)
+  fits = (high < height) & (wide < width)
+  valid = fits & (added > 0) & (added <= limit)
+  first, found = jnp.argmax(valid), valid.any()
+  block = rows[first][:, None] & columns[first][None, :] & found
+  return block, jnp.where(found, added[first], 0)
 
 
 def block_mask(
@@ -83,29 +125,22 @@ def block_mask(
   grid: tuple[int, int],
   settings: MaskSettings,
 ) -> Bool[Array, "H W"]:
-  """One mask of at most `target` patches, grown block by block.
+  """Grows one mask of at most `target` patches, block by block.
 
-  A block is taken when it adds at least one patch and not more than are
-  missing; the first of ten tries counts and ten failures end the mask, so the
-  count can fall a little short. Failed tries change nothing, hence all ten are
-  drawn and judged at once.
+  It ends when no block was found, so the count can fall a little short.
   """
   most = settings.max_patches or grid[0] * grid[1] // 2
 
   def grow(state):
     mask, missing, step, _ = state
-    limit = jnp.minimum(missing, most)
-    rows, columns = _candidate_blocks(
-      jax.random.fold_in(key, step), limit, grid, settings
+    block, added = draw_block(
+      jax.random.fold_in(key, step),
+      mask,
+      jnp.minimum(missing, most),
+      settings=settings,
     )
-    free = (~mask).astype(jnp.float32)
-    added = jnp.einsum("th,hw,tw->t", rows * 1.0, free, columns * 1.0)
-    added = added.astype(jnp.int32)
-    valid = (added > 0) & (added <= limit)
-    first, found = jnp.argmax(valid), valid.any()
-    block = rows[first][:, None] & columns[first][None, :] & found
-    missing = missing - jnp.where(found, added[first], 0)
-    return mask | block, missing, step + 1, found & (missing > 0)
+    missing = missing - added
+    return mask | block, missing, step + 1, (added > 0) & (missing > 0)
 
   state = (jnp.zeros(grid, bool), target, 0, target > 0)
   return jax.lax.while_loop(lambda state: state[3], grow, state)[0]
@@ -116,21 +151,16 @@ def _group_masks(
 ) -> Bool[Array, "N P"]:
   """Masks of one group's crops, in random order, the rest of them empty."""
   crops, num_patches = _CROPS * settings.group_images, grid[0] * grid[1]
-  edges = ratio_edges(settings)
-  ratio_key, block_key, order_key = jax.random.split(key, 3)
-  masked = len(edges) - 1
-  ratio = jax.random.uniform(ratio_key, (masked,))
-  ratio = edges[:-1] + ratio * np.diff(edges)
-  # Rounding must not lift a target past its bin: the slots are counted from it.
-  target = jnp.minimum(
-    (num_patches * ratio).astype(jnp.int32),
-    _largest_counts(settings, num_patches),
-  )
+  masked = len(ratio_edges(settings)) - 1
+  share_key, block_key = jax.random.split(key)
+  share = jax.random.uniform(share_key, (masked + crops,))
+  target = choose_targets(share[:masked], num_patches, settings)
+  keys = jax.random.split(block_key, masked)
   masks = jax.vmap(partial(block_mask, grid=grid, settings=settings))(
-    jax.random.split(block_key, masked), target
+    keys, target
   ).reshape(masked, num_patches)
   masks = jnp.pad(masks, ((0, crops - masked), (0, 0)))
-  return masks[jax.random.permutation(order_key, crops)]
+  return masks[jnp.argsort(share[masked:])]
 
 
 def compact(
