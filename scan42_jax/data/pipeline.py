@@ -55,7 +55,8 @@ def training_films(
     start_step: first step to yield, to go on where a run has stopped.
     process_index: index of this process.
     process_count: number of processes.
-    num_threads: batches made at the same time by threads of each process.
+    num_threads: batches made at the same time by threads; 0 makes them in
+      `next`.
     num_workers: worker processes that make the batches; 0 uses threads of this
       one. Needs absl flags to be parsed.
 

@@ -121,7 +121,7 @@ def test_index_is_the_place_in_the_stream(films):
   assert first.index.dtype == np.int32
 
 
-@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("num_threads", [0, 1, 3])
 def test_resumed_stream_is_the_same_stream(films, num_threads):
   whole = _take(pipeline.training_films(films, **SETTINGS), 7)
   rest = _take(
