@@ -22,6 +22,8 @@ from scan42_jax.data.manifest import Entry, make_manifest, summarize
 from scan42_jax.datasets import base, reading
 from scan42_jax.datasets.reading import Options, Reading
 
+_SAY_SECONDS = 5.0
+
 
 def prepare(
   dataset_name: str,
@@ -57,7 +59,10 @@ def prepare(
     damaged = finished.damaged_shards(final)
     if damaged:
       say(f"{stored_name}: damaged, made again: {', '.join(damaged)}")
-    entries = _read_all(dataset, partial, final, damaged, num_workers, say)
+    known = finished.known_films(final, damaged=damaged)
+    entries = _read_all(
+      dataset, known, partial, num_workers=num_workers, say=say
+    )
     manifest = make_manifest(dataset, entries)
     if not damaged and _is_done(final, manifest):
       shutil.rmtree(partial)
@@ -118,20 +123,18 @@ def _swap(built, partial, final):
   shutil.rmtree(partial)
 
 
-def _read_all(dataset, partial, final, damaged, num_workers, say):
+def _read_all(dataset, known, partial, *, num_workers, say):
   """Returns an entry for every row, reading the films not known yet."""
   rows = list(dataset.rows())
   base.check_rows(rows, len(dataset.label_names()))
+  _check_same_films(known, rows, dataset.name)
   with records.Journal(partial / "journal") as journal:
-    known = finished.known_films(final, damaged=damaged)
-    _check_same_films(known, rows, final)
-    known |= _journaled(journal)
-    entries, todo = _plan(dataset, rows, known)
-    broken = _read(dataset, todo, journal, num_workers, say)
+    entries, todo = _plan(dataset, rows, known | _journaled(journal))
+    broken = _read(dataset, todo, journal, num_workers=num_workers, say=say)
     journal.flush()
-    known = _journaled(journal)
+    fresh = _journaled(journal)
   for row, _ in todo:
-    found, load = known.get(row.file, (None, None))
+    found, load = fresh.get(row.file, (None, None))
     entries.append(Entry(row, broken.get(row.file, found), load))
   entries.sort(key=lambda entry: entry.row.file)
   films = [entry for entry in entries if not entry.found.refused]
@@ -144,12 +147,12 @@ def _read_all(dataset, partial, final, damaged, num_workers, say):
   return entries
 
 
-def _check_same_films(known, rows, final):
+def _check_same_films(known, rows, name):
   """Keeps a folder from replacing the shards of an altogether other one."""
   if known and not any(row.file in known for row in rows):
     raise ValueError(
-      f"{final} was made from other files; give this dataset a --name of its "
-      "own, or remove that folder"
+      f"the dataset {name} that is there was made from other files; give this "
+      "one a --name of its own, or remove that one"
     )
 
 
@@ -183,7 +186,7 @@ def _plan(dataset, rows, known):
   return entries, todo
 
 
-def _read(dataset, todo, journal, num_workers, say) -> dict[str, Reading]:
+def _read(dataset, todo, journal, *, num_workers, say) -> dict[str, Reading]:
   """Reads films into the journal; returns the broken ones by file.
 
   Those are not remembered: the next run tries them again.
@@ -209,16 +212,15 @@ def _read(dataset, todo, journal, num_workers, say) -> dict[str, Reading]:
 class _Progress:
   """Says every few seconds how far the reading is."""
 
-  def __init__(self, name, total, say, every_seconds=5.0):
+  def __init__(self, name, total, say):
     self._name, self._total, self._say = name, total, say
-    self._every_seconds = every_seconds
     self._start = self._last = time.monotonic()
     self._done = 0
 
   def count(self, num_broken):
     self._done += 1
     now = time.monotonic()
-    if now - self._last < self._every_seconds and self._done < self._total:
+    if now - self._last < _SAY_SECONDS and self._done < self._total:
       return
     self._last = now
     rate = self._done / max(now - self._start, 1e-3)

@@ -47,18 +47,16 @@ def training_films(
 
   Args:
     sources: what to train on; each film counts once an epoch.
-    canvas_px: side of the square canvas, in pixels. A larger film is shrunk to
-      fit, which costs more than its decoding.
+    canvas_px: side of the canvas. Shrinking a larger film doubles its cost.
     batch_size: global batch size B.
     seed: seed of the order.
     equalize: equalise the histogram of the whole film before anything else.
-    start_step: first step to yield, to go on where a run has stopped.
-    process_index: index of this process.
-    process_count: number of processes.
+    start_step: first step to yield, where a run has stopped.
+    process_index: p, this process.
+    process_count: P, all processes.
     num_threads: batches made at the same time by threads; 0 makes them in
       `next`.
-    num_workers: worker processes that make the batches; 0 uses threads of this
-      one. Needs absl flags to be parsed.
+    num_workers: processes that make them instead; needs parsed absl flags.
 
   Returns:
     An iterator of Films of numpy arrays [B/P, ...] with a method `close`. Row r
@@ -85,18 +83,9 @@ def training_films(
     equalize=equalize,
     rows=range(process_index * share, (process_index + 1) * share),
   )
-  # Whole batches are the elements, so that each is decoded straight into its
-  # canvas and neither threads nor workers can change what is in it.
-  batches = grain.MapDataset.range(start_step, sys.maxsize).map(make_batch)
-  films = batches.to_iter_dataset(
-    grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
+  return _iterate(
+    make_batch, start_step, num_threads=num_threads, num_workers=num_workers
   )
-  if num_workers:
-    options = grain.MultiprocessingOptions(
-      num_workers=num_workers, per_worker_buffer_size=1
-    )
-    films = films.mp_prefetch(options, worker_init_fn=_die_with_parent)
-  return iter(films)
 
 
 def batch_places(
@@ -180,6 +169,21 @@ class _TrainingBatches:
       ],
       canvas_px=self._canvas_px,
     )
+
+
+def _iterate(make_batch, start_step, *, num_threads, num_workers):
+  # Whole batches are the elements, so that each is decoded straight into its
+  # canvas and neither threads nor workers can change what is in it.
+  batches = grain.MapDataset.range(start_step, sys.maxsize).map(make_batch)
+  films = batches.to_iter_dataset(
+    grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
+  )
+  if num_workers:
+    options = grain.MultiprocessingOptions(
+      num_workers=num_workers, per_worker_buffer_size=1
+    )
+    films = films.mp_prefetch(options, worker_init_fn=_die_with_parent)
+  return iter(films)
 
 
 def _film_order(num_films: int, seed: int) -> grain.MapDataset:

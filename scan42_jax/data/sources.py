@@ -39,7 +39,7 @@ class FilmSource(Sequence):
     manifest = finished.read_manifest(folder)
     command = _prepare_command(data_dir, name)
     _check_split(manifest, split)
-    _check_shards(folder, manifest, split, command)
+    _check_shards(folder, manifest, split=split, command=command)
     builder = tfds.builder_from_directory(str(folder))
     self.name, self.split = name, split
     self.label_names = tuple(builder.info.metadata["label_names"])
@@ -128,7 +128,7 @@ def _check_split(manifest, split):
     )
 
 
-def _check_shards(folder, manifest, split, command):
+def _check_shards(folder, manifest, *, split, command):
   for shard, facts in manifest["shards"].items():
     if f"-{split}." not in shard:
       continue

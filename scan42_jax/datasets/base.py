@@ -213,7 +213,7 @@ def check_rows(rows: Iterable[Row], num_labels: int) -> None:
         f"{row.where}: {len(row.labels)} labels instead of {num_labels}"
       )
     if row.split and row.patient_id:
-      _check_patient(patients, row.patient_id, row.split, row.where)
+      _check_patient(patients, row.patient_id, (row.split, row.where))
 
 
 def check_films(films: Iterable[tuple[str, str, str, str]]) -> None:
@@ -232,11 +232,12 @@ def check_films(films: Iterable[tuple[str, str, str, str]]) -> None:
       raise ValueError(f"{images[image_id]} and {where} have one image id")
     images[image_id] = where
     if patient_id:
-      _check_patient(patients, patient_id, split, where)
+      _check_patient(patients, patient_id, (split, where))
 
 
-def _check_patient(patients, patient_id, split, where):
-  before, place = patients.setdefault(patient_id, (split, where))
+def _check_patient(patients, patient_id, here):
+  split, where = here
+  before, place = patients.setdefault(patient_id, here)
   if before != split:
     raise ValueError(
       f"one patient is in two splits: {place} is in {before}, {where} in "
