@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 _DIGESTS = "sha256.json"
@@ -123,6 +124,42 @@ class Checkpoints:
       return
     for folder in self._folder.glob("*orbax-checkpoint-tmp*"):
       (folder / _DIGESTS).write_text(json.dumps(_digests(folder), indent=1))
+
+
+def read_teacher(workdir: pathlib.Path) -> tuple[dict[str, Any], Any]:
+  """Reads the newest teacher of a work folder, without any mesh.
+
+  Returns:
+    The stored configuration and the teacher's parameters as numpy arrays.
+
+  Raises:
+    ValueError: the folder has no checkpoint that verifies.
+  """
+  root = workdir / "checkpoints"
+  steps = [int(p.name) for p in root.iterdir() if p.name.isdigit()]
+  for step in sorted(steps, reverse=True):
+    folder = (root / str(step)).absolute()
+    try:
+      verify(folder)
+    except ValueError as error:
+      logger.warning("checkpoint %d is left out: %s", step, error)
+      continue
+    handler = ocp.PyTreeCheckpointer()
+    shapes = handler.metadata(folder / "state").item_metadata.tree["teacher"]
+    arrays = jax.tree.map(
+      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes
+    )
+    state = handler.restore(
+      folder / "state",
+      args=ocp.args.PyTreeRestore(
+        item={"teacher": shapes},
+        restore_args={"teacher": arrays},
+        partial_restore=True,
+      ),
+    )
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+      return reader.restore(folder / "config"), state["teacher"]
+  raise ValueError(f"{root} holds no checkpoint that can be read")
 
 
 def verify(folder: pathlib.Path) -> None:

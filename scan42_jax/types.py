@@ -13,6 +13,7 @@ from typing import Any
 
 import flax.struct
 import jax
+import numpy as np
 
 # Shapes are checked wherever jaxtyping is installed (the tests); elsewhere they
 # are documentation, so that the core needs no package for its annotations.
@@ -60,10 +61,10 @@ class Films:
       number of hosts.
   """
 
-  pixels: UInt8[Array, "B S S"]
-  height: Int[Array, "B"]
-  width: Int[Array, "B"]
-  index: Int[Array, "B"]
+  pixels: UInt8[Array | np.ndarray, "B S S"]
+  height: Int[Array | np.ndarray, "B"]
+  width: Int[Array | np.ndarray, "B"]
+  index: Int[Array | np.ndarray, "B"]
 
 
 @flax.struct.dataclass

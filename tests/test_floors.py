@@ -45,6 +45,7 @@ FLOORS = {
     "train",
     "data.workers",
     "data.records",
+    "data.manifest",
     "data.assembly",
     "data.prepare",
   ],

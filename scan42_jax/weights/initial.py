@@ -23,6 +23,7 @@ from scan42_jax.models.vit import VisionTransformer, ViTConfig
 from scan42_jax.types import Params
 from scan42_jax.weights.dinov2_file import read_dinov2
 from scan42_jax.weights.huggingface import read_huggingface
+from scan42_jax.weights.workdir import read_workdir
 
 Arrays = Mapping[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -46,11 +47,11 @@ class InitialWeights:
 
 
 def load_initial(path: str | os.PathLike) -> InitialWeights:
-  """Reads a Hugging Face folder or a DINOv2 `.pth`.
+  """Reads a Hugging Face folder, a DINOv2 `.pth` or a work folder of ours.
 
   Args:
-    path: a folder with config.json and safetensors, a released DINOv2 backbone
-      or a DINOv2 training checkpoint.
+    path: a folder with config.json and safetensors, a released DINOv2 backbone,
+      a DINOv2 training checkpoint, or the --workdir of a run.
 
   Raises:
     FileNotFoundError: nothing there, or the folder lacks a file.
@@ -59,12 +60,14 @@ def load_initial(path: str | os.PathLike) -> InitialWeights:
   path = pathlib.Path(path)
   if not path.exists():
     raise FileNotFoundError(
-      f"{path}: no such file or folder; accepted: a Hugging Face folder, or a"
-      " DINOv2 .pth"
+      f"{path}: no such file or folder; accepted: a Hugging Face folder, a"
+      " DINOv2 .pth, or a work folder of this project"
     )
   if path.suffix == ".safetensors":
     raise ValueError(f"{path}: name the folder that holds it and config.json")
-  if path.is_dir():
+  if (path / "checkpoints").is_dir():
+    config, encoder, heads = read_workdir(path)
+  elif path.is_dir():
     config, encoder = read_huggingface(path)
     heads = {}
   else:
