@@ -68,20 +68,20 @@ class CropSettings:
 
 @flax.struct.dataclass
 class Recipe:
-  """Every choice of N crops of one film, global crops first."""
+  """Every choice of one crop, or of N crops of a film, global ones first."""
 
   window: image_ops.Window
-  flip: Bool[Array, "N"]
-  angle_degrees: Float[Array, "N"]
-  shift: Float[Array, "N 2"]
-  zoom: Float[Array, "N"]
-  jitter: Bool[Array, "N"]
-  contrast_first: Bool[Array, "N"]
-  brightness: Float[Array, "N"]
-  contrast: Float[Array, "N"]
-  blur: Bool[Array, "N"]
-  sigma: Float[Array, "N"]
-  solarize: Bool[Array, "N"]
+  flip: Bool[Array, "*N"]
+  angle_degrees: Float[Array, "*N"]
+  shift: Float[Array, "*N 2"]
+  zoom: Float[Array, "*N"]
+  jitter: Bool[Array, "*N"]
+  contrast_first: Bool[Array, "*N"]
+  brightness: Float[Array, "*N"]
+  contrast: Float[Array, "*N"]
+  blur: Bool[Array, "*N"]
+  sigma: Float[Array, "*N"]
+  solarize: Bool[Array, "*N"]
 
 
 def _between(share: Array, low: Array | float, high: Array | float) -> Array:
@@ -245,20 +245,16 @@ def make_crops(
   """
   s = settings
 
-  def crop_film(film: Films) -> tuple[Array, Array]:
-    recipe = sample_recipe(
-      jax.random.fold_in(key, film.index),
-      film.height,
-      film.width,
-      settings=s,
-    )
+  def crop_film(pixels, height, width, index):
+    sample_key = jax.random.fold_in(key, index)
+    recipe = sample_recipe(sample_key, height, width, settings=s)
     first = jax.tree.map(lambda x: x[:2], recipe)
     rest = jax.tree.map(lambda x: x[2:], recipe)
     return (
-      _make_view(
-        film.pixels, first, s, size_px=s.global_size_px, affine=s.affine
-      ),
-      _make_view(film.pixels, rest, s, size_px=s.local_size_px, affine=False),
+      _make_view(pixels, first, s, size_px=s.global_size_px, affine=s.affine),
+      _make_view(pixels, rest, s, size_px=s.local_size_px, affine=False),
     )
 
-  return jax.vmap(crop_film)(films)
+  return jax.vmap(crop_film)(
+    films.pixels, films.height, films.width, films.index
+  )

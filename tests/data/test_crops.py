@@ -1,6 +1,7 @@
 """What is drawn, in which order it is applied, and on what crops depend."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -82,6 +83,19 @@ def test_crops_differ_between_samples_crops_and_keys():
     assert np.abs(a - b).mean() > 0.1
 
 
+def _program(films, key):
+  """The compiled program as text."""
+
+  def make(pixels, height, width, index):
+    films = Films(pixels=pixels, height=height, width=width, index=index)
+    return crops.make_crops(films, key, SETTINGS)
+
+  lowered = jax.jit(make).lower(
+    films.pixels, films.height, films.width, films.index
+  )
+  return lowered.compile().as_text()
+
+
 def test_crops_on_eight_devices_need_no_communication():
   films, key = _films(), jax.random.key(0)
   mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
@@ -89,7 +103,7 @@ def test_crops_on_eight_devices_need_no_communication():
   _assert_same_crops(
     make_crops(sharded, key, SETTINGS), make_crops(films, key, SETTINGS)
   )
-  program = make_crops.lower(sharded, key, SETTINGS).compile().as_text()
+  program = _program(sharded, key)
   assert not [
     word
     for word in ("all-gather", "all-reduce", "all-to-all", "collective-permute")
@@ -179,6 +193,7 @@ def test_window_of_a_narrow_film_is_central(height, width, expected):
     assert (part == number).all()
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def _recipes(draws, settings=SETTINGS):
   """Recipes of many films: leaves [draws, crops]."""
   films = _films(count=1)
@@ -190,7 +205,7 @@ def _recipes(draws, settings=SETTINGS):
 
 
 def test_windows_of_a_recipe_have_their_scale():
-  drawn = _recipes(2000).window
+  drawn = _recipes(1500).window
   share = np.asarray(drawn.height * drawn.width) / (48 * 40)
   for part, (low, high) in (
     (share[:, :2], SETTINGS.global_scale),
@@ -296,38 +311,6 @@ def test_recipe_equals_the_pil_chain(affine, share):
     actual = apply(image, recipe, affine=affine)
     same.append(actual == _pil_chain(image, recipe, affine=affine))
   assert np.mean(same) >= share
-
-
-def test_only_the_second_global_crop_is_solarized():
-  settings = dataclasses.replace(PLAIN, solarize_probability=1.0)
-  films = _films(count=4)
-  films = films.replace(pixels=jnp.full_like(films.pixels, 255))
-  global_crops, local_crops = make_crops(films, jax.random.key(0), settings)
-  grey = jnp.asarray([1.0, 0.0])[None, :, None, None, None]
-  expected = (grey - jnp.asarray(settings.mean)) / jnp.asarray(settings.std)
-  np.testing.assert_allclose(
-    global_crops, jnp.broadcast_to(expected, global_crops.shape), atol=1e-6
-  )
-  np.testing.assert_allclose(
-    local_crops,
-    jnp.broadcast_to(expected[:, :1], local_crops.shape),
-    atol=1e-6,
-  )
-
-
-@pytest.mark.parametrize("crop", [0, 1, 2])
-def test_blur_reaches_the_crops_it_is_meant_for(crop):
-  chosen = tuple(float(place == crop) for place in range(3))
-  settings = dataclasses.replace(PLAIN, blur_probability=chosen)
-  films, key = _films(count=4), jax.random.key(0)
-  plain_global, plain_local = make_crops(films, key, PLAIN)
-  global_crops, local_crops = make_crops(films, key, settings)
-  changed = [
-    bool((global_crops != plain_global)[:, 0].any()),
-    bool((global_crops != plain_global)[:, 1].any()),
-    bool((local_crops != plain_local).any()),
-  ]
-  assert changed == [place == crop for place in range(3)]
 
 
 def test_affine_reaches_global_crops_only():
