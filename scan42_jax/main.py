@@ -8,12 +8,15 @@ field of the config is a flag: --config.batch_size=64.
 
 from __future__ import annotations
 
+import os
 import pathlib
+import re
 import sys
 import traceback
 
 import jax
 from absl import app, flags, logging
+from jax.experimental import multihost_utils
 from ml_collections import config_flags
 
 from scan42_jax import train
@@ -46,6 +49,9 @@ def main(argv: list[str]) -> None:
     if _DISTRIBUTED.value:
       jax.distributed.initialize()
     workdir.mkdir(parents=True, exist_ok=True)
+    if jax.config.jax_compilation_cache_dir is None:
+      # A resumed run need not compile again.
+      jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
     data_dir = pathlib.Path(_DATA_DIR.value).expanduser()
     _make_phantom(data_dir)
     stopped = train.train_and_evaluate(_CONFIG.value, workdir, data_dir)
@@ -57,10 +63,17 @@ def main(argv: list[str]) -> None:
 
 
 def _make_phantom(data_dir: pathlib.Path) -> None:
-  """Makes the embedded dataset, the only one that needs no release."""
-  wanted = "phantom" in _CONFIG.value.data.datasets
-  if wanted and not (data_dir / "phantom").exists():
-    assembly.prepare("phantom", Options(), data_dir=data_dir, num_workers=2)
+  """Makes or completes the embedded dataset, which needs no release."""
+  if "phantom" not in _CONFIG.value.data.datasets:
+    return
+  if jax.process_index() == 0:
+    assembly.prepare(
+      "phantom",
+      Options(),
+      data_dir=data_dir,
+      num_workers=os.cpu_count() or 1,
+    )
+  multihost_utils.sync_global_devices("phantom films are there")
 
 
 def _explain(error: Exception, workdir: pathlib.Path) -> None:
@@ -72,13 +85,24 @@ def _explain(error: Exception, workdir: pathlib.Path) -> None:
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-  """Parses flags; what ml_collections says of a bad field becomes one line."""
+  """Parses flags; whatever is wrong with them or the config is one line."""
+  for flag in argv:
+    path = flag.removeprefix("--config=").split(":")[0]
+    if path != flag and not pathlib.Path(path).is_file():
+      _stop(f"{path}: no such config file")
   try:
-    return app.parse_flags_with_usage(argv)
-  except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-    message = " ".join(str(error).strip().strip("'\"").split())
-    print(f"error: config: {message}", file=sys.stderr)
-    sys.exit(1)
+    return flags.FLAGS(argv)
+  except (LookupError, AttributeError) as error:
+    text = re.sub(r"\\n|[\"'\\]", " ", str(error))
+    _stop(f"the config has no such field: {' '.join(text.split())}")
+  except (flags.Error, TypeError, ValueError, OSError) as error:
+    # A config file that raises comes with its traceback; the end says why.
+    _stop(str(error).strip().splitlines()[-1])
+
+
+def _stop(message: str) -> None:
+  print(f"error: {message}", file=sys.stderr)
+  sys.exit(1)
 
 
 if __name__ == "__main__":
