@@ -16,16 +16,28 @@ def get_config() -> ml_collections.ConfigDict:
   config = default_config()
   config.batch_size = 32
   config.dtype = "float32"  # CPUs have no fast bfloat16.
-  config.model.update({"width": 128, "depth": 6, "num_heads": 4})
-  config.model.layer_scale = 0.1
+  config.model.update({"width": 128, "depth": 4, "num_heads": 4})
+  config.model.layer_scale = 1.0
   for head in (config.dino_head, config.ibot_head):
-    head.num_prototypes = 1024
-    head.hidden_dim = 256
-    head.bottleneck_dim = 64
-  config.crops.global_size_px = 70
-  config.crops.local_size_px = 42
-  config.crops.num_local = 4
+    head.update({"num_prototypes": 64, "hidden_dim": 256, "bottleneck_dim": 64})
+  # A few hundred steps are too few to learn what hard augmentation leaves.
+  config.crops.update(
+    {
+      "global_size_px": 70,
+      "local_size_px": 42,
+      "num_local": 4,
+      "global_scale": (0.5, 1.0),
+      "local_scale": (0.15, 0.5),
+      "affine": False,
+      "brightness": 0.2,
+      "contrast": 0.2,
+      "blur_sigma": (0.1, 1.0),
+      "solarize_probability": 0.0,
+    }
+  )
   config.masks.group_images = 32
+  # Centring needs thousands of steps to leave uniform targets behind.
+  config.objective.teacher = "sinkhorn_knopp"
   config.objective.koleo_group = 32
   config.optimizer.patch_embed_multiplier = 1.0
   config.schedule.update(
@@ -36,10 +48,12 @@ def get_config() -> ml_collections.ConfigDict:
       "warmup_steps": 40,
       "weight_decay": 0.04,
       "final_weight_decay": 0.04,
-      "teacher_momentum": 0.98,
-      "final_teacher_momentum": 1.0,
-      "teacher_temperature_warmup_steps": 100,
-      "freeze_last_layer_steps": 10,
+      "teacher_momentum": 0.9,
+      "final_teacher_momentum": 0.9,
+      "initial_teacher_temperature": 0.02,
+      "teacher_temperature": 0.02,
+      "teacher_temperature_warmup_steps": 1,
+      "freeze_last_layer_steps": 20,
     }
   )
   config.data.canvas_px = 160

@@ -101,7 +101,7 @@ def sample_habitus(rng: np.random.Generator, *, sex: str) -> Habitus:
     lung_height=rng.uniform(0.68, 0.90),
     heart_width=rng.uniform(0.24, 0.30),
     rib_gap=rng.uniform(0.13, 0.17),
-    bone=rng.uniform(0.05, 0.13),
+    bone=rng.uniform(0.04, 0.10),
     fat=rng.uniform(-0.05, 0.12),
   )
 

@@ -190,7 +190,7 @@ def _expose(
 ) -> np.ndarray:
   """Attenuation to uint16 [H, W]: tilt, gain, gamma, blur, noise, borders."""
   tilt_x, tilt_y = rng.uniform(-0.12, 0.12, 2)
-  gain, dark = rng.uniform(0.65, 1.15), rng.uniform(0.0, 0.15)
+  gain, dark = rng.uniform(0.65, 1.05), rng.uniform(0.0, 0.15)
   film = np.float32(gain) * density + np.float32(dark)
   film = film + np.float32(tilt_x) * canvas.x + np.float32(tilt_y) * canvas.y
   film = np.clip(film, 0, 1) ** np.float32(rng.uniform(0.7, 1.4))

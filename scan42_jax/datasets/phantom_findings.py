@@ -141,22 +141,22 @@ def _zone(canvas, lung, finding, rng, *, reach) -> Float[np.ndarray, "H W"]:
 
 def _consolidation(canvas, lung, finding, rng) -> Change:
   """Patch of lost air with dark, branching air bronchograms."""
-  reach = rng.uniform(0.65, 0.95), rng.uniform(0.26, 0.38)
+  reach = rng.uniform(0.80, 1.10), rng.uniform(0.32, 0.46)
   patch = _zone(canvas, lung, finding, rng, reach=reach)
-  coarse = draw.smooth_noise(rng, canvas, wavelength=0.09)
-  clumps = draw.soft_step(coarse + np.float32(0.15), 0.5)
+  coarse = draw.smooth_noise(rng, canvas, wavelength=0.13)
+  clumps = draw.soft_step(coarse + np.float32(0.1), 0.4)
   return Change(
-    fill=patch * np.float32(0.55), marks=np.float32(0.26) * patch * clumps
+    fill=patch * np.float32(0.45), marks=np.float32(0.36) * patch * clumps
   )
 
 
 def _interstitial(canvas, lung, finding, rng) -> Change:
   """Net of fine lines: the zero crossings of a smooth noise."""
-  reach = rng.uniform(0.9, 1.3), rng.uniform(0.40, 0.60)
+  reach = rng.uniform(1.1, 1.5), rng.uniform(0.50, 0.70)
   patch = _zone(canvas, lung, finding, rng, reach=reach)
-  wave = draw.smooth_noise(rng, canvas, wavelength=rng.uniform(0.075, 0.10))
-  net = np.clip(1 - np.abs(wave) * np.float32(3.2), 0, 1)
-  return Change(marks=np.float32(0.30) * patch * (net - np.float32(0.3)))
+  wave = draw.smooth_noise(rng, canvas, wavelength=rng.uniform(0.11, 0.15))
+  net = np.clip(1 - np.abs(wave) * np.float32(2.8), 0, 1)
+  return Change(marks=np.float32(0.42) * patch * (net - np.float32(0.3)))
 
 
 def _nodule(canvas, lung, finding, rng) -> Change:
@@ -166,12 +166,12 @@ def _nodule(canvas, lung, finding, rng) -> Change:
     place = lung.point(
       rng.uniform(-0.3, 0.5), ZONES[finding.zone] + rng.uniform(-0.15, 0.12)
     )
-    radius = rng.uniform(0.045, 0.085)
+    radius = rng.uniform(0.06, 0.10)
     ball = draw.disc(
       canvas, place, radii=(radius, radius * rng.uniform(0.8, 1.2))
     )
     marks = np.maximum(marks, ball)
-  return Change(marks=np.float32(rng.uniform(0.26, 0.38)) * marks)
+  return Change(marks=np.float32(rng.uniform(0.36, 0.50)) * marks)
 
 
 def _effusion(canvas, lung, finding, rng) -> Change:
