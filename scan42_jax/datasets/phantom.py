@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from scan42_jax.datasets import base, phantom_files, phantom_film, reading
 from scan42_jax.datasets.reading import Row
 
-NUM_FILMS = 2500
+NUM_FILMS = 3500
 
 
 class Phantom(base.FilmDataset):

@@ -42,12 +42,15 @@ class LabelledFeatures:
 
 
 def whole_film(films: Films, *, size_px: int) -> Float[Array, "B s s"]:
-  """The largest central square of each film, resized: grey levels 0..255."""
+  """Each film resized to a square, grey levels 0..255.
+
+  Nothing is cut off, for findings lie at the borders as well; training has
+  shown the encoder other aspect ratios.
+  """
 
   def view(pixels, height, width):
-    side = jnp.minimum(height, width)
     window = image_ops.Window(
-      (height - side) // 2, (width - side) // 2, side, side
+      jnp.zeros_like(height), jnp.zeros_like(width), height, width
     )
     return image_ops.resized_crop(
       pixels.astype(jnp.float32), window, out_px=size_px
