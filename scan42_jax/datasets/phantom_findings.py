@@ -166,12 +166,12 @@ def _nodule(canvas, lung, finding, rng) -> Change:
     place = lung.point(
       rng.uniform(-0.3, 0.5), ZONES[finding.zone] + rng.uniform(-0.15, 0.12)
     )
-    radius = rng.uniform(0.06, 0.10)
+    radius = rng.uniform(0.07, 0.12)
     ball = draw.disc(
       canvas, place, radii=(radius, radius * rng.uniform(0.8, 1.2))
     )
     marks = np.maximum(marks, ball)
-  return Change(marks=np.float32(rng.uniform(0.36, 0.50)) * marks)
+  return Change(marks=np.float32(rng.uniform(0.45, 0.65)) * marks)
 
 
 def _effusion(canvas, lung, finding, rng) -> Change:
@@ -188,14 +188,14 @@ def _effusion(canvas, lung, finding, rng) -> Change:
 
 def _pneumothorax(canvas, lung, finding, rng) -> Change:
   """Air without markings outside a collapsed lung, and the pleural line."""
-  rest = rng.uniform(0.55, 0.78)
+  rest = rng.uniform(0.45, 0.68)
   across = (lung.outward + np.float32(0.5)) / np.float32(rest) - 0.5
   along = (lung.down - np.float32(0.2)) / np.float32(rest) + 0.2
   level = 1 - across * across - np.abs(along) * along * along
   level = (level * np.float32(lung.width * rest / 2)).astype(np.float32)
   outside = draw.soft_step(-level, 0.02) * lung.field
-  line = draw.stroke(level, 0.012, pixel=max(canvas.pixel, 0.01)) * lung.field
-  return Change(clear=outside, marks=np.float32(0.22) * line)
+  line = draw.stroke(level, 0.022, pixel=max(canvas.pixel, 0.01)) * lung.field
+  return Change(clear=outside, marks=np.float32(0.45) * line)
 
 
 def _device(canvas, lung, finding, rng) -> Change:
@@ -211,7 +211,7 @@ def _pacemaker(canvas, lung, rng) -> Change:
   points = [(x, y), (x * 0.45, y - 0.06), (-0.06, -0.25), (-0.05, 0.08)]
   points += [(rng.uniform(0.05, 0.2), rng.uniform(0.25, 0.38))]
   lead = draw.path_distance(canvas, np.array(points))
-  lead = draw.stroke(lead, 0.014, pixel=canvas.pixel)
+  lead = draw.stroke(lead, 0.024, pixel=canvas.pixel)
   return Change(marks=np.float32(0.75) * np.maximum(box, lead))
 
 
@@ -221,7 +221,7 @@ def _catheter(canvas, lung, rng) -> Change:
   points += [(-0.08, -0.2), (-0.08, rng.uniform(-0.05, 0.15))]
   line = draw.path_distance(canvas, np.array(points))
   return Change(
-    marks=np.float32(0.5) * draw.stroke(line, 0.016, pixel=canvas.pixel)
+    marks=np.float32(0.75) * draw.stroke(line, 0.028, pixel=canvas.pixel)
   )
 
 
@@ -230,9 +230,9 @@ def _chest_tube(canvas, lung, rng) -> Change:
   turn = lung.point(rng.uniform(0.5, 0.8), rng.uniform(0.0, 0.3))
   end = lung.point(rng.uniform(-0.3, 0.3), rng.uniform(-0.7, -0.4))
   line = draw.path_distance(canvas, np.array([start, turn, end]))
-  tube = draw.stroke(line, 0.034, pixel=canvas.pixel)
-  core = draw.stroke(line, 0.016, pixel=canvas.pixel)
-  return Change(marks=np.float32(0.5) * (tube - np.float32(0.7) * core))
+  tube = draw.stroke(line, 0.050, pixel=canvas.pixel)
+  core = draw.stroke(line, 0.020, pixel=canvas.pixel)
+  return Change(marks=np.float32(0.75) * (tube - np.float32(0.7) * core))
 
 
 _DRAWERS = {
