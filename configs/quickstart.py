@@ -17,14 +17,14 @@ def get_config() -> ml_collections.ConfigDict:
   config.batch_size = 32
   config.dtype = "float32"  # CPUs have no fast bfloat16.
   config.model.update({"width": 96, "depth": 3, "num_heads": 3})
-  config.model.layer_scale = 1.0
+  config.model.update({"patch_size": 16, "layer_scale": 1.0})
   for head in (config.dino_head, config.ibot_head):
     head.update({"num_prototypes": 64, "hidden_dim": 256, "bottleneck_dim": 64})
   # A few hundred steps are too few to learn what hard augmentation leaves.
   config.crops.update(
     {
-      "global_size_px": 98,
-      "local_size_px": 42,
+      "global_size_px": 112,
+      "local_size_px": 48,
       "num_local": 2,
       "global_scale": (0.5, 1.0),
       "local_scale": (0.15, 0.5),
@@ -42,10 +42,10 @@ def get_config() -> ml_collections.ConfigDict:
   config.optimizer.patch_embed_multiplier = 1.0
   config.schedule.update(
     {
-      "total_steps": 650,
-      "learning_rate": 2e-3,
+      "total_steps": 700,
+      "learning_rate": 3e-3,
       "learning_rate_scaling": "none",
-      "warmup_steps": 65,
+      "warmup_steps": 70,
       "weight_decay": 0.04,
       "final_weight_decay": 0.04,
       "teacher_momentum": 0.9,
@@ -53,7 +53,7 @@ def get_config() -> ml_collections.ConfigDict:
       "initial_teacher_temperature": 0.02,
       "teacher_temperature": 0.02,
       "teacher_temperature_warmup_steps": 1,
-      "freeze_last_layer_steps": 32,
+      "freeze_last_layer_steps": 35,
     }
   )
   config.data.canvas_px = 160
@@ -62,8 +62,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.loop.update(
     {
       "log_every": 50,
-      "checkpoint_every": 325,
-      "monitor_every": 325,
+      "checkpoint_every": 350,
+      "monitor_every": 350,
       "monitor_films": 300,
       "linear_probe": True,
     }

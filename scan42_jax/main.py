@@ -20,7 +20,8 @@ from jax.experimental import multihost_utils
 from ml_collections import config_flags
 
 from scan42_jax import train
-from scan42_jax.data import assembly
+from scan42_jax.data import assembly, finished
+from scan42_jax.datasets.phantom import Phantom
 from scan42_jax.datasets.reading import Options
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -63,10 +64,12 @@ def main(argv: list[str]) -> None:
 
 
 def _make_phantom(data_dir: pathlib.Path) -> None:
-  """Makes or completes the embedded dataset, which needs no release."""
+  """Makes the embedded dataset, which needs no release, unless it is there."""
   if "phantom" not in _CONFIG.value.data.datasets:
     return
-  if jax.process_index() == 0:
+  folder = data_dir / "phantom" / str(Phantom.VERSION)
+  is_there = (folder / finished.MANIFEST).is_file()
+  if jax.process_index() == 0 and not is_there:
     assembly.prepare(
       "phantom",
       Options(),
