@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -101,7 +102,7 @@ def _fit(
 
 def compare_probes(
   splits: Sequence[tuple[LabelledFeatures, LabelledFeatures]],
-) -> dict[str, float]:
+) -> dict[str, Any]:
   """Compares linear probes on two encoders.
 
   Args:
@@ -109,20 +110,19 @@ def compare_probes(
 
   Returns:
     Macro AUROC on test of `untrained` and `trained`, their `gain` with the 95 %
-    interval of a paired bootstrap by patient, `test_films`, `test_patients`.
+    interval of a paired bootstrap by patient, `test_films`, `test_patients`,
+    and by label `label_auroc`, NaN where undefined and then not in the mean.
   """
   scores = [
     _probe_scores([split[which] for split in splits]) for which in (0, 1)
   ]
   test = splits[2][0]
 
+  def by_label(s: np.ndarray, rows: slice | np.ndarray = slice(None)):
+    return auroc(test.labels[rows], s[rows], test.valid[rows])
+
   def both(rows: np.ndarray) -> np.ndarray:
-    return np.array(
-      [
-        np.nanmean(auroc(test.labels[rows], s[rows], test.valid[rows]))
-        for s in scores
-      ]
-    )
+    return np.array([np.nanmean(by_label(s, rows)) for s in scores])
 
   untrained, trained = both(np.arange(len(test.labels)))
   samples = patient_bootstrap(both, test.patients)
@@ -135,6 +135,12 @@ def compare_probes(
     "gain_high": float(high),
     "test_films": len(test.labels),
     "test_patients": len(set(test.patients) - {""}),
+    "label_auroc": {
+      which: dict(zip(test.label_names, areas.tolist(), strict=True))
+      for which, areas in zip(
+        ("untrained", "trained"), map(by_label, scores), strict=True
+      )
+    },
   }
 
 
