@@ -13,10 +13,10 @@ import numpy as np
 from absl import app, flags, logging
 from PIL import Image
 
+from scan42_jax.config import default_config, from_config
 from scan42_jax.data.batches import make_batch
 from scan42_jax.data.pipeline import evaluation_films
 from scan42_jax.data.sources import open_films
-from scan42_jax.settings import default_config, from_config
 
 _DATA_DIR = flags.DEFINE_string(
   "data_dir", None, "Prepared data.", required=True

@@ -8,7 +8,7 @@ linear probe on it with one on the encoder it started from.
 
 import ml_collections
 
-from scan42_jax.settings import default_config
+from scan42_jax.config import default_config
 
 
 def get_config() -> ml_collections.ConfigDict:

@@ -8,8 +8,8 @@
 
 import ml_collections
 
+from scan42_jax.config import apply_preset, default_config
 from scan42_jax.models.vit import VIT_SHAPES
-from scan42_jax.settings import apply_preset, default_config
 
 
 def get_config(preset: str = "default") -> ml_collections.ConfigDict:

@@ -1,12 +1,8 @@
 """Every setting of a run, its default and its range: one place.
 
-A config file starts from `default_config()` and overrides fields;
-`from_config` turns the ConfigDict once into frozen dataclasses, and nothing
-below the loop sees a ConfigDict. Configs count steps and images, and hold no
-absolute paths.
-
-The defaults are the published recipe with its bugs mended; preset
-'reference' brings the bugs back.
+Settings count steps and images, and hold no absolute paths. The defaults are
+the published recipe with its bugs mended; see config.py for what brings them
+back.
 """
 
 from __future__ import annotations
@@ -18,8 +14,6 @@ import typing
 from typing import Any, Literal
 
 import jax.numpy as jnp
-import ml_collections
-from ml_collections import config_dict
 
 from scan42_jax.data.crops import CropSettings
 from scan42_jax.data.masking import MaskSettings, mask_slots
@@ -221,72 +215,6 @@ class Settings:
     )
 
 
-def default_config() -> ml_collections.ConfigDict:
-  """Returns the defaults as a locked ConfigDict."""
-  return ml_collections.ConfigDict(_as_dict(Settings())).lock()
-
-
-def _as_dict(value: Any) -> Any:
-  """Nested dicts; None becomes a placeholder that flags can fill."""
-  if dataclasses.is_dataclass(value):
-    return {
-      f.name: _as_dict(getattr(value, f.name))
-      for f in dataclasses.fields(value)
-    }
-  return config_dict.placeholder(int) if value is None else value
-
-
-def apply_preset(
-  config: ml_collections.ConfigDict, preset: str
-) -> ml_collections.ConfigDict:
-  """Returns the config as it is for 'default', with the bugs for 'reference'.
-
-  Raises:
-    ValueError: another preset.
-  """
-  if preset == "reference":
-    repeat_published_run(config)
-  elif preset != "default":
-    raise ValueError(f"preset {preset!r} is not 'default' or 'reference'")
-  return config
-
-
-def repeat_published_run(config: ml_collections.ConfigDict) -> None:
-  """Turns a config into the published run, its bugs included.
-
-  - The blur wrapper passed on 1 - p: probabilities 0, 0.9 and 0.5.
-  - Operator precedence capped mask blocks at 666 patches instead of half of
-    the grid.
-  - The iBOT centre averaged the means of devices instead of all masked patches.
-  - The learning rate's batch scaling was switched off by accident.
-
-  The run accumulated over one batch only. Its accumulation (loss not divided,
-  schedules and centres moving with every micro-batch) is not repeated:
-  `from_config` refuses more than one micro-batch here.
-  """
-  config.crops.blur_probability = (0.0, 0.9, 0.5)
-  patch, size = config.model.patch_size, config.crops.global_size_px
-  config.masks.max_patches = int(0.5 * size // patch * size // patch)
-  config.objective.ibot_center = "groups"
-  config.schedule.learning_rate_scaling = "none"
-
-
-def from_config(config: ml_collections.ConfigDict) -> Settings:
-  """Builds and checks the settings of a run.
-
-  Raises:
-    ValueError: one line that names the field and the fix.
-  """
-  settings = _build(Settings, config, "config")
-  # The position table is built for the global crop, as in DINOv2.
-  model = dataclasses.replace(
-    settings.model, image_size=settings.crops.global_size_px
-  )
-  settings = dataclasses.replace(settings, model=model)
-  check(settings)
-  return settings
-
-
 def adopt_encoder(settings: Settings, encoder: ViTConfig) -> Settings:
   """Takes the encoder's shape from the weights that training starts from.
 
@@ -303,7 +231,8 @@ def adopt_encoder(settings: Settings, encoder: ViTConfig) -> Settings:
   return settings
 
 
-def _build(cls: type, config: Any, where: str) -> Any:
+def build(cls: type, config: Any, where: str) -> Any:
+  """Builds nested settings from nested mappings, naming what is unknown."""
   types = typing.get_type_hints(cls)
   unknown = set(config) - types.keys()
   if unknown:
@@ -321,7 +250,7 @@ def _build(cls: type, config: Any, where: str) -> Any:
 def _convert(kind: Any, value: Any, where: str) -> Any:
   """Checks one value against a field's type."""
   if dataclasses.is_dataclass(kind):
-    return _build(kind, value, where)
+    return build(kind, value, where)
   choices = typing.get_args(kind)
   if typing.get_origin(kind) is Literal:
     if value not in choices:
@@ -341,7 +270,7 @@ def to_json(settings: Settings) -> dict[str, Any]:
 
 def from_json(values: dict[str, Any]) -> Settings:
   """Reads `to_json` back."""
-  return _build(Settings, values, "config")
+  return build(Settings, values, "config")
 
 
 def check(settings: Settings) -> None:

@@ -19,21 +19,14 @@ from jax.sharding import Mesh
 
 from scan42_jax import sharding, telemetry
 from scan42_jax.checkpoint import Checkpoints
+from scan42_jax.config import from_config
 from scan42_jax.data.batches import make_batch
 from scan42_jax.data.pipeline import training_films
 from scan42_jax.data.sources import open_films
-from scan42_jax.eval.features import FilmReader
-from scan42_jax.eval.linear_probe import compare_probes
-from scan42_jax.eval.monitors import held_out_monitors
+from scan42_jax.eval.held_out import HeldOut
 from scan42_jax.guards import SkipGuard, caught_signals
 from scan42_jax.optim import Optimizer
-from scan42_jax.settings import (
-  Settings,
-  adopt_encoder,
-  from_config,
-  from_json,
-  to_json,
-)
+from scan42_jax.settings import Settings, adopt_encoder, from_json, to_json
 from scan42_jax.train_step import TrainState, init_state, make_train_step
 from scan42_jax.types import Films, Metrics, Params
 from scan42_jax.weights.initial import (
@@ -173,22 +166,9 @@ class Run:
   ):
     self._settings, self._mesh, self._initial = settings, mesh, initial
     data = settings.data
-    self._data_dir = data_dir
     self._sources = [open_films(data_dir, n, data.split) for n in data.datasets]
-    self._held_out_name = data.monitor_dataset or data.datasets[0]
-    self._held_out = None
-    if settings.loop.monitor_every:
-      self._held_out = self._open_held_out(data.monitor_split)
+    self._held_out = HeldOut(settings, mesh, data_dir=data_dir)
     self._net = settings.net()
-    self._reader = FilmReader(
-      self._net.encoder,
-      mesh,
-      canvas_px=data.canvas_px,
-      size_px=settings.crops.global_size_px,
-      mean=settings.crops.mean,
-      std=settings.crops.std,
-      equalize=data.equalize,
-    )
 
   def start_student(self) -> Params:
     """Makes the parameters of step 0, each born where it lives."""
@@ -273,14 +253,9 @@ class Run:
     self, state: TrainState, workdir: pathlib.Path
   ) -> None:
     """Prints what a linear probe gains from the training, on test films."""
-    before, after = self.start_student()["encoder"], state.teacher["encoder"]
-    splits = []
-    for split in ("train", "validation", "test"):
-      source = self._open_held_out(split)
-      splits.append(
-        tuple(self._reader.read(params, source) for params in (before, after))
-      )
-    result = compare_probes(splits)
+    result = self._held_out.compare(
+      self.start_student()["encoder"], state.teacher["encoder"]
+    )
     (workdir / "linear_probe.json").write_text(json.dumps(result, indent=1))
     _say(
       "linear probe, macro AUROC on {test_films} test films of {test_patients}"
@@ -313,26 +288,14 @@ class Run:
   def _monitor(
     self, step: int, state: TrainState, writer: telemetry.MetricWriter
   ) -> None:
-    films = self._reader.read(
-      state.teacher["encoder"],
-      self._held_out,
-      limit=self._settings.loop.monitor_films,
-    )
-    schedules = self._settings.schedules()
-    values = held_out_monitors(
-      films,
-      functools.partial(self._net.dino_logits, state.teacher),
-      center=state.centers["dino"],
-      temperature=schedules.teacher_temperature(step),
+    values = self._held_out.monitor(
+      state.teacher, center=state.centers["dino"], step=step
     )
     writer.write(step, {f"held_out/{k}": v for k, v in values.items()})
     _say(
       f"step {step} held-out films: "
       + " ".join(f"{name} {value:.3f}" for name, value in values.items())
     )
-
-  def _open_held_out(self, split: str):
-    return open_films(self._data_dir, self._held_out_name, split)
 
   def _accept(self, stored: dict[str, Any]) -> None:
     """Refuses a checkpoint of another architecture; tells what else differs."""

@@ -40,7 +40,7 @@ FLOORS = {
     "settings",
     "train_step",
   ],
-  4: ["eval."],
+  4: ["eval.", "config"],
   5: [
     "train",
     "data.workers",
@@ -77,7 +77,7 @@ ONLY_IN = {
   "clu": ["telemetry"],
   "tensorboard": ["telemetry"],
   "flax.linen": ["models."],
-  "ml_collections": ["settings", "train", "main"],
+  "ml_collections": ["config", "train", "main"],
 }
 
 

@@ -8,6 +8,7 @@ import pathlib
 import pytest
 import tiny
 
+from scan42_jax import config as config_lib
 from scan42_jax import settings as settings_lib
 from scan42_jax.models.vit import ViTConfig
 
@@ -25,7 +26,7 @@ def load_config(name, *args):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=str)
 def test_every_config_resolves_and_opens_with_its_command(path):
-  settings = settings_lib.from_config(load_config(path.stem))
+  settings = config_lib.from_config(load_config(path.stem))
   assert settings_lib.from_json(settings_lib.to_json(settings)) == settings
   json.dumps(settings_lib.to_json(settings))
   command = f"python -m scan42_jax.main --config=configs/{path.name}"
@@ -34,8 +35,8 @@ def test_every_config_resolves_and_opens_with_its_command(path):
 
 @pytest.mark.parametrize("name", PRESET_CONFIGS)
 def test_reference_preset_differs_where_the_published_run_had_bugs(name):
-  fixed = settings_lib.from_config(load_config(name))
-  published = settings_lib.from_config(load_config(name, "reference"))
+  fixed = config_lib.from_config(load_config(name))
+  published = config_lib.from_config(load_config(name, "reference"))
   assert published.crops.blur_probability == (0.0, 0.9, 0.5)
   assert fixed.crops.blur_probability == (1.0, 0.1, 0.5)
   assert published.masks.max_patches == 666
@@ -59,7 +60,7 @@ def test_an_unknown_preset_is_refused():
 
 
 def test_published_recipe():
-  s = settings_lib.from_config(load_config("vits"))
+  s = config_lib.from_config(load_config("vits"))
   assert (s.model.width, s.model.depth, s.model.num_heads) == (384, 12, 6)
   assert s.model.num_registers == 4
   assert s.dino_head.num_prototypes == s.ibot_head.num_prototypes == 16384
@@ -67,7 +68,7 @@ def test_published_recipe():
   assert (s.crops.global_size_px, s.crops.local_size_px) == (518, 98)
   assert s.crops.num_local == 8
   assert s.schedule.total_steps == 100 * 611
-  base = settings_lib.from_config(load_config("vitb"))
+  base = config_lib.from_config(load_config("vitb"))
   assert base.dino_head.num_prototypes == 131072
 
 
@@ -114,7 +115,7 @@ def test_an_unknown_field_names_the_known_ones():
   with config.unlocked():
     config.crops.size = 3
   with pytest.raises(ValueError, match=r"config\.crops\.size is unknown"):
-    settings_lib.from_config(config)
+    config_lib.from_config(config)
 
 
 def test_encoder_of_a_file_replaces_the_configured_shape():

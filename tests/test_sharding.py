@@ -38,7 +38,7 @@ _LOWER = """
 import pathlib, sys, jax
 sys.path.insert(0, "tests")
 from test_settings import load_config
-from scan42_jax.settings import from_config
+from scan42_jax.config import from_config
 from scan42_jax.sharding import batch_sharding
 from scan42_jax.train import (
   compile_step, make_training_mesh, state_shapes, state_shardings)

@@ -3,7 +3,8 @@
 import jax
 import numpy as np
 
-from scan42_jax.settings import Settings, default_config, from_config
+from scan42_jax.config import default_config, from_config
+from scan42_jax.settings import Settings
 from scan42_jax.types import Films
 
 

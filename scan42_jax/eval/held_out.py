@@ -1,0 +1,85 @@
+"""A run's held-out films: monitors while it trains, a probe at its end."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from typing import Any
+
+from jax.sharding import Mesh
+
+from scan42_jax.data.sources import FilmSource, open_films
+from scan42_jax.eval.features import FilmReader
+from scan42_jax.eval.linear_probe import compare_probes
+from scan42_jax.eval.monitors import held_out_monitors
+from scan42_jax.settings import Settings
+from scan42_jax.types import Array, Float, Params
+
+
+class HeldOut:
+  """Opens the held-out splits that the settings ask for.
+
+  Args:
+    settings: of the run.
+    mesh: films are split over it.
+    data_dir: prepared datasets.
+
+  Raises:
+    ValueError, OSError: a split or its labels are absent.
+  """
+
+  def __init__(self, settings: Settings, mesh: Mesh, *, data_dir: pathlib.Path):
+    data, loop = settings.data, settings.loop
+    self._settings, self._data_dir = settings, data_dir
+    self._name = data.monitor_dataset or data.datasets[0]
+    self._monitored = (
+      self._open(data.monitor_split) if loop.monitor_every else None
+    )
+    self._probed = self._open_probed() if loop.linear_probe else []
+    self._net = settings.net()
+    self._reader = FilmReader(
+      self._net.encoder,
+      mesh,
+      canvas_px=data.canvas_px,
+      size_px=settings.crops.global_size_px,
+      mean=settings.crops.mean,
+      std=settings.crops.std,
+      equalize=data.equalize,
+    )
+
+  def monitor(
+    self, teacher: Params, *, center: Float[Array, "K"], step: int
+  ) -> dict[str, float]:
+    """Measures the teacher; see `held_out_monitors`."""
+    films = self._reader.read(
+      teacher["encoder"],
+      self._monitored,
+      limit=self._settings.loop.monitor_films,
+    )
+    return held_out_monitors(
+      films,
+      functools.partial(self._net.dino_logits, teacher),
+      center=center,
+      temperature=self._settings.schedules().teacher_temperature(step),
+    )
+
+  def compare(self, before: Params, after: Params) -> dict[str, Any]:
+    """Compares probes on two encoders; see `compare_probes`."""
+    return compare_probes(
+      [
+        (self._reader.read(before, source), self._reader.read(after, source))
+        for source in self._probed
+      ]
+    )
+
+  def _open(self, split: str) -> FilmSource:
+    return open_films(self._data_dir, self._name, split)
+
+  def _open_probed(self) -> list[FilmSource]:
+    sources = [self._open(s) for s in ("train", "validation", "test")]
+    if not sources[0].label_names:
+      raise ValueError(
+        f"config.loop.linear_probe needs labels and {self._name!r} has none:"
+        " prepare it with --labels_csv, or set the field to False"
+      )
+    return sources
