@@ -179,7 +179,7 @@ def _build_chest(
     canvas,
     habitus,
     rng=rng,
-    heart_scale=rng.uniform(1.35, 1.55) if large else rng.uniform(0.9, 1.08),
+    heart_scale=rng.uniform(1.20, 1.38) if large else rng.uniform(0.9, 1.08),
   )
 
 

@@ -141,12 +141,12 @@ def _zone(canvas, lung, finding, rng, *, reach) -> Float[np.ndarray, "H W"]:
 
 def _consolidation(canvas, lung, finding, rng) -> Change:
   """Patch of lost air with dark, branching air bronchograms."""
-  reach = rng.uniform(0.80, 1.10), rng.uniform(0.32, 0.46)
+  reach = rng.uniform(0.70, 1.00), rng.uniform(0.28, 0.42)
   patch = _zone(canvas, lung, finding, rng, reach=reach)
   coarse = draw.smooth_noise(rng, canvas, wavelength=0.13)
   clumps = draw.soft_step(coarse + np.float32(0.1), 0.4)
   return Change(
-    fill=patch * np.float32(0.45), marks=np.float32(0.36) * patch * clumps
+    fill=patch * np.float32(0.35), marks=np.float32(0.36) * patch * clumps
   )
 
 
@@ -176,7 +176,7 @@ def _nodule(canvas, lung, finding, rng) -> Change:
 
 def _effusion(canvas, lung, finding, rng) -> Change:
   """Fluid that fills the base and climbs the chest wall."""
-  level = np.float32(rng.uniform(0.02, 0.30))
+  level = np.float32(rng.uniform(0.22, 0.44))
   climb = np.float32(rng.uniform(0.2, 0.4))
   wall = np.clip(lung.outward + np.float32(0.3), 0, None)
   above = lung.down - level + climb * wall * wall
@@ -205,7 +205,7 @@ def _device(canvas, lung, finding, rng) -> Change:
 
 def _pacemaker(canvas, lung, rng) -> Change:
   x, y = lung.point(rng.uniform(-0.1, 0.4), rng.uniform(-0.75, -0.55))
-  size = rng.uniform(0.09, 0.13)
+  size = rng.uniform(0.075, 0.11)
   box = np.maximum(np.abs(canvas.x - x), np.abs(canvas.y - y) * 1.25)
   box = draw.soft_step(np.float32(size) - box, canvas.pixel * 1.2)
   points = [(x, y), (x * 0.45, y - 0.06), (-0.06, -0.25), (-0.05, 0.08)]

@@ -102,7 +102,7 @@ def test_absent_path_is_refused(tmp_path):
     load_initial(tmp_path / "absent")
   assert str(caught.value) == (
     f"{tmp_path / 'absent'}: no such file or folder; accepted: a Hugging Face"
-    " folder, or a DINOv2 .pth"
+    " folder, a DINOv2 .pth, or a work folder of this project"
   )
 
 
