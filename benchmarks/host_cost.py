@@ -1,6 +1,6 @@
 """Processor time of the host for one training film, read from prepared shards.
 
-  python benchmarks/host_cost.py --data_dir=DIR --dataset=NAME
+  python -m benchmarks.host_cost --data_dir=DIR --dataset=NAME
 
 The reference implementation decodes and makes ten crops on the host: 87 ms of
 one core from a film of 1024 pixels, 250 ms from a full-size one. Here the host

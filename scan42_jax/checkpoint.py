@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
 
 _DIGESTS = "sha256.json"
 # Orbax writes its own marks of a step's end after the digests.
@@ -30,15 +31,18 @@ class Checkpoints:
 
   Args:
     workdir: work folder; checkpoints go to its `checkpoints/`.
-    keep: newest ones to keep.
+    keep: newest ones to keep, besides the one marked as good.
   """
 
   def __init__(self, workdir: pathlib.Path, *, keep: int):
     self._folder = (workdir / "checkpoints").absolute()
+    self._good = _GoodStep(workdir / "last_good_checkpoint.txt")
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
-        max_to_keep=keep,
+        preservation_policy=policies.AnyPreservationPolicy(
+          [policies.LatestN(keep), self._good]
+        ),
         cleanup_tmp_directories=True,
         async_options=ocp.AsyncOptions(
           post_finalization_callback=self._write_digests
@@ -93,6 +97,18 @@ class Checkpoints:
       )
     return None
 
+  def mark_good(self, step: int) -> None:
+    """Keeps a step however old it gets, until another one is marked.
+
+    Call it before the step is saved; the mark outlives the process.
+    """
+    self._good.step = step
+
+  @property
+  def good_step(self) -> int | None:
+    """The step that was marked last."""
+    return self._good.step
+
   def reached_preemption(self, step: int) -> bool:
     """Whether the cluster asked all processes to stop at this step."""
     return self._manager.reached_preemption(step)
@@ -124,6 +140,26 @@ class Checkpoints:
       return
     for folder in self._folder.glob("*orbax-checkpoint-tmp*"):
       (folder / _DIGESTS).write_text(json.dumps(_digests(folder), indent=1))
+
+
+class _GoodStep(policies.PreservationPolicy):
+  """Preserves the step that a file names."""
+
+  def __init__(self, file: pathlib.Path):
+    self._file = file
+
+  @property
+  def step(self) -> int | None:
+    return int(self._file.read_text()) if self._file.is_file() else None
+
+  @step.setter
+  def step(self, step: int) -> None:
+    if jax.process_index() == 0:
+      self._file.write_text(f"{step}\n")
+
+  def should_preserve(self, checkpoints, *, context):
+    del context
+    return [checkpoint.step == self.step for checkpoint in checkpoints]
 
 
 def read_teacher(workdir: pathlib.Path) -> tuple[dict[str, Any], Any]:

@@ -46,6 +46,7 @@ class ParamGroup:
   lr_multiplier: float
   wd_multiplier: float
   is_last_layer: bool
+  is_encoder: bool
 
 
 _WEIGHT_DECAY_RULES = (
@@ -69,6 +70,7 @@ def param_groups(params: Params, settings: OptimizerSettings) -> Params:
       lr_multiplier=_lr_multiplier(path, depth, settings),
       wd_multiplier=paths.first_match(_WEIGHT_DECAY_RULES, path),
       is_last_layer="/prototypes/" in path,
+      is_encoder=path.startswith("encoder/"),
     ),
     params,
   )
@@ -85,6 +87,16 @@ def _lr_multiplier(path: str, depth: int, settings: OptimizerSettings) -> float:
   if path.startswith("encoder/patch_embed/"):
     multiplier *= settings.patch_embed_multiplier
   return multiplier
+
+
+def _learning_rate(
+  group: ParamGroup, hyper: Hyperparameters
+) -> Float[Array, ""]:
+  if group.is_encoder:
+    return hyper.encoder_learning_rate
+  if group.is_last_layer:
+    return hyper.last_layer_learning_rate
+  return hyper.learning_rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,11 +130,7 @@ class Optimizer:
     def move(
       p: Float[Array, "..."], d: Float[Array, "..."], group: ParamGroup
     ) -> Float[Array, "..."]:
-      rate = (
-        hyper.last_layer_learning_rate
-        if group.is_last_layer
-        else hyper.learning_rate
-      ) * group.lr_multiplier
+      rate = _learning_rate(group, hyper) * group.lr_multiplier
       decay = hyper.weight_decay * group.wd_multiplier
       return (p * (1 - rate * decay) - rate * d).astype(p.dtype)
 

@@ -20,6 +20,7 @@ class Hyperparameters:
 
   learning_rate: Float[Array, ""]
   last_layer_learning_rate: Float[Array, ""]
+  encoder_learning_rate: Float[Array, ""]
   weight_decay: Float[Array, ""]
   teacher_momentum: Float[Array, ""]
   teacher_temperature: Float[Array, ""]
@@ -61,6 +62,7 @@ class Schedules:
     teacher_momentum: of the moving average that is the teacher.
     teacher_temperature: sharpening of the targets.
     freeze_last_layer_steps: steps in which prototypes do not move.
+    freeze_encoder_steps: steps in which only the heads move.
   """
 
   learning_rate: CosineSchedule
@@ -68,14 +70,20 @@ class Schedules:
   teacher_momentum: CosineSchedule
   teacher_temperature: CosineSchedule
   freeze_last_layer_steps: int
+  freeze_encoder_steps: int = 0
 
   def at(self, step: Int[Array, ""]) -> Hyperparameters:
     """Evaluates every schedule at a step."""
+    step = jnp.asarray(step)
     rate = self.learning_rate(step)
-    frozen = jnp.asarray(step) < self.freeze_last_layer_steps
+
+    def thawed(frozen_steps: int) -> Float[Array, ""]:
+      return jnp.where(step < frozen_steps, 0.0, rate)
+
     return Hyperparameters(
       learning_rate=rate,
-      last_layer_learning_rate=jnp.where(frozen, 0.0, rate),
+      last_layer_learning_rate=thawed(self.freeze_last_layer_steps),
+      encoder_learning_rate=thawed(self.freeze_encoder_steps),
       weight_decay=self.weight_decay(step),
       teacher_momentum=self.teacher_momentum(step),
       teacher_temperature=self.teacher_temperature(step),

@@ -54,6 +54,8 @@ class ScheduleSettings:
     teacher_temperature: value after its warm-up.
     teacher_temperature_warmup_steps: length of that warm-up.
     freeze_last_layer_steps: steps in which prototypes do not move.
+    freeze_encoder_steps: head warm-up: first steps in which only the heads
+      move, for starting weights that come without them.
   """
 
   total_steps: int = 61_100
@@ -69,6 +71,7 @@ class ScheduleSettings:
   teacher_temperature: float = 0.07
   teacher_temperature_warmup_steps: int = 18_330
   freeze_last_layer_steps: int = 611
+  freeze_encoder_steps: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +132,24 @@ class LoopSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class DriftSettings:
+  """How far features may move from those of the starting weights.
+
+  Judged with the monitors, in runs with `init_from`.
+
+  Attributes:
+    min_cka: least similarity to the starting features, 0..1; see
+      `metrics.representation.linear_cka`.
+    max_knn_loss: most that k-NN AUROC may lie below that of the start.
+    action: what happens beyond either: a warning, or the end of the run.
+  """
+
+  min_cka: float = 0.2
+  max_knn_loss: float = 0.03
+  action: Literal["warn", "stop"] = "warn"
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings:
   """A whole run.
 
@@ -159,6 +180,7 @@ class Settings:
   data: DataSettings = DataSettings()
   mesh: MeshSettings = MeshSettings()
   loop: LoopSettings = LoopSettings()
+  drift: DriftSettings = DriftSettings()
 
   @property
   def grid(self) -> tuple[int, int]:
@@ -212,6 +234,7 @@ class Settings:
         warmup_steps=s.teacher_temperature_warmup_steps,
       ),
       freeze_last_layer_steps=s.freeze_last_layer_steps,
+      freeze_encoder_steps=s.freeze_encoder_steps,
     )
 
 
@@ -332,6 +355,16 @@ def _problems(s: Settings) -> typing.Iterator[tuple[bool, str]]:
   yield (
     s.schedule.total_steps < 1,
     f"config.schedule.total_steps={s.schedule.total_steps} is not positive",
+  )
+  yield (
+    s.schedule.freeze_encoder_steps >= s.schedule.total_steps > 0,
+    f"config.schedule.freeze_encoder_steps={s.schedule.freeze_encoder_steps}"
+    f" leaves none of {s.schedule.total_steps} steps to the encoder",
+  )
+  yield (
+    s.drift.action == "stop" and not (s.init_from and s.loop.monitor_every),
+    "config.drift.action='stop' needs config.init_from, for something to drift"
+    " from, and config.loop.monitor_every, for somebody to look",
   )
   for name in ("log_every", "checkpoint_every", "keep_checkpoints"):
     value = getattr(s.loop, name)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import json
 import logging
 import pathlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -20,15 +19,21 @@ from jax.sharding import Mesh
 from scan42_jax import sharding, telemetry
 from scan42_jax.checkpoint import Checkpoints
 from scan42_jax.config import from_config
-from scan42_jax.data.batches import make_batch
 from scan42_jax.data.pipeline import training_films
 from scan42_jax.data.sources import open_films
+from scan42_jax.eval.drift import drift_problem
 from scan42_jax.eval.held_out import HeldOut
 from scan42_jax.guards import SkipGuard, caught_signals
 from scan42_jax.optim import Optimizer
+from scan42_jax.program import (
+  compile_step,
+  make_training_mesh,
+  state_shapes,
+  state_shardings,
+)
 from scan42_jax.settings import Settings, adopt_encoder, from_json, to_json
-from scan42_jax.train_step import TrainState, init_state, make_train_step
-from scan42_jax.types import Films, Metrics, Params
+from scan42_jax.train_step import TrainState, init_state
+from scan42_jax.types import Films, Params
 from scan42_jax.weights.initial import (
   InitialWeights,
   load_initial,
@@ -40,7 +45,7 @@ logger = logging.getLogger(__name__)
 # Sections that shape the parameters: a checkpoint must agree in these.
 _ARCHITECTURE = ("model", "separate_ibot_head", "dino_head", "ibot_head")
 # Sections that may change from one call to the next without a word.
-_HOUSEKEEPING = ("mesh", "loop", "init_from")
+_HOUSEKEEPING = ("mesh", "loop", "drift", "init_from")
 
 
 def train_and_evaluate(
@@ -82,66 +87,6 @@ def train_and_evaluate(
     if not signals and settings.loop.linear_probe:
       run.compare_with_start(state, workdir)
   return signals[0] if signals else None
-
-
-def make_training_mesh(settings: Settings) -> Mesh:
-  """Builds the mesh and checks that batches split over it.
-
-  Raises:
-    ValueError: the devices or the batch do not fit the mesh.
-  """
-  mesh = sharding.make_mesh(dataclasses.astuple(settings.mesh))
-  parts = mesh.shape["data"] * mesh.shape["fsdp"]
-  micro_batch = settings.batch_size // settings.accumulation_steps
-  if micro_batch % parts:
-    raise ValueError(
-      f"config.batch_size={settings.batch_size} in"
-      f" {settings.accumulation_steps} micro-batch(es) of {micro_batch} films"
-      f" does not divide over {parts} parts of the mesh (data x fsdp)"
-    )
-  return mesh
-
-
-def compile_step(
-  settings: Settings, mesh: Mesh
-) -> Callable[[TrainState, Films], tuple[TrainState, Metrics]]:
-  """Jits the step from films to new state; the old state is donated."""
-  net = settings.net()
-  step = make_train_step(
-    net,
-    Optimizer(settings.optimizer),
-    settings.schedules(),
-    settings=settings.objective,
-    seed=settings.seed,
-    num_microbatches=settings.accumulation_steps,
-    prepare=functools.partial(
-      make_batch,
-      key=jax.random.key(settings.seed),
-      crops=settings.crops,
-      masks=settings.masks,
-      patch_size=settings.model.patch_size,
-    ),
-  )
-  state = state_shardings(settings, mesh)
-  return jax.jit(
-    step,
-    in_shardings=(state, sharding.batch_sharding(mesh)),
-    out_shardings=(state, sharding.replicated(mesh)),
-    donate_argnums=0,
-  )
-
-
-def state_shapes(settings: Settings) -> TrainState:
-  """Returns the state's shapes and dtypes without making it."""
-  net, optimizer = settings.net(), Optimizer(settings.optimizer)
-  return jax.eval_shape(
-    lambda key: init_state(net, optimizer, net.init(key)), jax.random.key(0)
-  )
-
-
-def state_shardings(settings: Settings, mesh: Mesh) -> TrainState:
-  """Returns where every leaf of the state lives."""
-  return sharding.state_sharding(mesh, state_shapes(settings))
 
 
 class Run:
@@ -211,6 +156,8 @@ class Run:
     if step >= total:
       _say(f"nothing to do: all {total} steps are done")
       return state
+    if self._initial is not None and every.monitor_every:
+      self._held_out.remember_start(self.start_student()["encoder"])
     config = to_json(settings)
     train_step = compile_step(settings, self._mesh)
     progress = telemetry.Progress(
@@ -231,13 +178,13 @@ class Run:
           values = progress.collect(step)
           writer.write(step, values)
           _say(progress.line(step, values))
+        save = _is_time(step, every.checkpoint_every, total)
         if _is_time(step, every.monitor_every, total):
-          self._monitor(step, state, writer)
+          save |= self._monitor(step, state, checkpoints, writer)
           progress.restart(step)
-        preempted = checkpoints.reached_preemption(step)
-        if preempted:
+        if checkpoints.reached_preemption(step):
           signals.append(signal.SIGTERM)
-        if _is_time(step, every.checkpoint_every, total) or signals:
+        if save or signals:
           checkpoints.save(step, state, config)
           progress.restart(step)
     guard.finish()
@@ -286,8 +233,17 @@ class Run:
     )
 
   def _monitor(
-    self, step: int, state: TrainState, writer: telemetry.MetricWriter
-  ) -> None:
+    self,
+    step: int,
+    state: TrainState,
+    checkpoints: Checkpoints,
+    writer: telemetry.MetricWriter,
+  ) -> bool:
+    """Measures the teacher; True asks for a checkpoint of a good step.
+
+    Raises:
+      ValueError: it has drifted too far and the settings say to stop.
+    """
     values = self._held_out.monitor(
       state.teacher, center=state.centers["dino"], step=step
     )
@@ -296,6 +252,23 @@ class Run:
       f"step {step} held-out films: "
       + " ".join(f"{name} {value:.3f}" for name, value in values.items())
     )
+    if "cka_to_start" not in values:
+      return False
+    problem = drift_problem(values, self._settings.drift)
+    if problem is None:
+      checkpoints.mark_good(step)
+      return True
+    good = checkpoints.good_step
+    problem = f"step {step}: {problem}; the last good checkpoint is " + (
+      "that of the starting weights" if good is None else f"step {good}"
+    )
+    if self._settings.drift.action == "stop":
+      raise ValueError(
+        f"{problem}: go on from it in a new --workdir with a lower"
+        " config.schedule.learning_rate"
+      )
+    _say(f"warning: {problem}")
+    return False
 
   def _accept(self, stored: dict[str, Any]) -> None:
     """Refuses a checkpoint of another architecture; tells what else differs."""

@@ -179,9 +179,11 @@ def _apply(
   student, opt_state = optimizer.update(
     grads, state.opt_state, state.student, hyper=hyper
   )
-  momentum = hyper.teacher_momentum
+  # In this form a frozen encoder's teacher does not move either.
   teacher = jax.tree.map(
-    lambda t, s: momentum * t + (1 - momentum) * s, state.teacher, student
+    lambda t, s: t + (1 - hyper.teacher_momentum) * (s - t),
+    state.teacher,
+    student,
   )
   centers = {
     head: update_center(

@@ -128,3 +128,16 @@ def test_an_unfinished_save_is_swept(tmp_path):
   leftover.mkdir()
   assert _step_of(_restore(tmp_path)) == 1
   assert not leftover.exists()
+
+
+def test_a_good_step_outlives_newer_ones_and_the_process(tmp_path):
+  checkpoints = Checkpoints(tmp_path, keep=1)
+  assert checkpoints.good_step is None
+  checkpoints.mark_good(1)
+  for step in (1, 2):
+    checkpoints.save(step, _state(step), {"step": step})
+  checkpoints.close()
+  _write(tmp_path, [3, 4], keep=1)
+  names = {p.name for p in (tmp_path / "checkpoints").iterdir()}
+  assert names == {"1", "4"}
+  assert Checkpoints(tmp_path, keep=1).good_step == 1

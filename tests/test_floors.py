@@ -40,7 +40,7 @@ FLOORS = {
     "settings",
     "train_step",
   ],
-  4: ["eval.", "config"],
+  4: ["eval.", "config", "program"],
   5: [
     "train",
     "data.workers",

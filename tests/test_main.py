@@ -10,8 +10,8 @@ import runs
 
 from scan42_jax import paths
 from scan42_jax.checkpoint import Checkpoints
+from scan42_jax.program import state_shapes
 from scan42_jax.settings import from_json
-from scan42_jax.train import state_shapes
 
 
 @pytest.fixture(scope="module")

@@ -91,6 +91,7 @@ def test_frozen_prototypes_keep_their_values_while_their_moments_move():
   grads = jax.tree.map(jnp.ones_like, params)
   hyper = Hyperparameters(
     learning_rate=jnp.asarray(0.1),
+    encoder_learning_rate=jnp.asarray(0.1),
     last_layer_learning_rate=jnp.asarray(0.0),
     weight_decay=jnp.asarray(0.5),
     teacher_momentum=jnp.asarray(0.9),

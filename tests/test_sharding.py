@@ -40,7 +40,7 @@ sys.path.insert(0, "tests")
 from test_settings import load_config
 from scan42_jax.config import from_config
 from scan42_jax.sharding import batch_sharding
-from scan42_jax.train import (
+from scan42_jax.program import (
   compile_step, make_training_mesh, state_shapes, state_shardings)
 from scan42_jax.types import Films
 

@@ -10,8 +10,8 @@ import tiny
 
 from scan42_jax import paths
 from scan42_jax.optim import Optimizer
+from scan42_jax.program import compile_step, state_shardings
 from scan42_jax.sharding import make_mesh
-from scan42_jax.train import compile_step, state_shardings
 from scan42_jax.train_step import init_state
 
 
@@ -158,3 +158,24 @@ def test_drop_path_depends_on_the_step_alone():
   run = functools.partial(_one_step, settings)
   first = run(tiny.single_device_mesh())
   _assert_same(run(make_mesh((2, 2, 2))), first)
+
+
+def test_head_warm_up_moves_the_heads_alone_and_then_all():
+  fields = {"schedule.freeze_encoder_steps": 5, "schedule.weight_decay": 0.1}
+  settings = tiny.settings(**fields)
+  mesh = tiny.single_device_mesh()
+  with jax.set_mesh(mesh):
+    step = compile_step(settings, mesh)
+    states = [jax.device_get(_start(settings, mesh))]
+    for i in range(3):  # Steps 3, 4 and 5.
+      state, _ = step(jax.device_put(states[-1]), tiny.films(settings, step=i))
+      states.append(jax.device_get(state))
+
+  def moved(module, tree, i):
+    before, after = (getattr(s, tree)[module] for s in states[i : i + 2])
+    same = jax.tree.map(np.array_equal, before, after)
+    return not all(jax.tree.leaves(same))
+
+  for tree in ("student", "teacher"):
+    assert [moved("encoder", tree, i) for i in range(3)] == [False, False, True]
+    assert [moved("dino_head", tree, i) for i in range(3)] == [True] * 3

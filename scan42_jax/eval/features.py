@@ -40,6 +40,11 @@ class LabelledFeatures:
   patients: Sequence[str]
   label_names: Sequence[str]
 
+  @property
+  def cls(self) -> Float[np.ndarray, "N D"]:
+    """The class tokens alone."""
+    return self.features[:, : self.features.shape[1] // 2]
+
 
 def whole_film(films: Films, *, size_px: int) -> Float[Array, "B s s"]:
   """Each film resized to a square, grey levels 0..255.

@@ -9,7 +9,8 @@ from typing import Any
 from jax.sharding import Mesh
 
 from scan42_jax.data.sources import FilmSource, open_films
-from scan42_jax.eval.features import FilmReader
+from scan42_jax.eval.drift import drift_monitors
+from scan42_jax.eval.features import FilmReader, LabelledFeatures
 from scan42_jax.eval.linear_probe import compare_probes
 from scan42_jax.eval.monitors import held_out_monitors
 from scan42_jax.settings import Settings
@@ -36,6 +37,7 @@ class HeldOut:
       self._open(data.monitor_split) if loop.monitor_every else None
     )
     self._probed = self._open_probed() if loop.linear_probe else []
+    self._start: LabelledFeatures | None = None
     self._net = settings.net()
     self._reader = FilmReader(
       self._net.encoder,
@@ -50,18 +52,21 @@ class HeldOut:
   def monitor(
     self, teacher: Params, *, center: Float[Array, "K"], step: int
   ) -> dict[str, float]:
-    """Measures the teacher; see `held_out_monitors`."""
-    films = self._reader.read(
-      teacher["encoder"],
-      self._monitored,
-      limit=self._settings.loop.monitor_films,
-    )
-    return held_out_monitors(
+    """Measures the teacher; see `held_out_monitors` and `drift_monitors`."""
+    films = self._read(teacher["encoder"])
+    monitors = held_out_monitors(
       films,
       functools.partial(self._net.dino_logits, teacher),
       center=center,
       temperature=self._settings.schedules().teacher_temperature(step),
     )
+    if self._start is not None:
+      monitors |= drift_monitors(films, self._start)
+    return monitors
+
+  def remember_start(self, encoder: Params) -> None:
+    """Lets the monitors look for drift from this encoder from now on."""
+    self._start = self._read(encoder)
 
   def compare(self, before: Params, after: Params) -> dict[str, Any]:
     """Compares probes on two encoders; see `compare_probes`."""
@@ -70,6 +75,11 @@ class HeldOut:
         (self._reader.read(before, source), self._reader.read(after, source))
         for source in self._probed
       ]
+    )
+
+  def _read(self, encoder: Params) -> LabelledFeatures:
+    return self._reader.read(
+      encoder, self._monitored, limit=self._settings.loop.monitor_films
     )
 
   def _open(self, split: str) -> FilmSource:

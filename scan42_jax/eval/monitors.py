@@ -36,8 +36,7 @@ def held_out_monitors(
     without labels), `effective_rank`, `teacher_entropy` in nats, and
     `prototype_use`, distinct favourite prototypes over the most possible.
   """
-  cls = held_out.features[:, : held_out.features.shape[1] // 2]
-  logits = dino_logits(cls)
+  logits = dino_logits(held_out.cls)
   probs = np.asarray(center_and_sharpen(logits, center, temperature))
   entropy = -np.sum(probs * np.log(np.maximum(probs, 1e-30)), axis=1)
   favourites = len(np.unique(probs.argmax(axis=1)))
@@ -46,17 +45,17 @@ def held_out_monitors(
     "teacher_entropy": float(entropy.mean()),
     "prototype_use": favourites / min(probs.shape),
   }
-  areas = _knn_areas(held_out)
-  if np.isfinite(areas).any():
-    monitors["knn_auroc"] = float(np.nanmean(areas))
-  return monitors
+  area = knn_auroc(held_out)
+  return monitors if area is None else monitors | {"knn_auroc": area}
 
 
-def _knn_areas(held_out: LabelledFeatures) -> Float[np.ndarray, "C"]:
+def knn_auroc(held_out: LabelledFeatures) -> float | None:
+  """Mean over the labels that have both classes, None if none has."""
   scores = knn_scores(
     held_out.features,
     held_out.labels,
     valid=held_out.valid,
     patients=held_out.patients,
   )
-  return auroc(held_out.labels, scores, held_out.valid)
+  areas = auroc(held_out.labels, scores, held_out.valid)
+  return float(np.nanmean(areas)) if np.isfinite(areas).any() else None

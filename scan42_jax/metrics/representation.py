@@ -21,6 +21,22 @@ def effective_rank(features: Float[np.ndarray, "N D"]) -> float:
   return float(np.exp(-np.sum(share * np.log(share))))
 
 
+def linear_cka(
+  a: Float[np.ndarray, "N D"], b: Float[np.ndarray, "N E"]
+) -> float:
+  """Similarity of two encoders' features of the same films, 0 to 1.
+
+  |A'B|^2 / (|A'A| |B'B|) of centred features, Frobenius norms: 1 where they
+  differ by rotation and scale only. Linear centred kernel alignment, Kornblith
+  et al. 2019, equation 3. Random features of width D have about D / (N + D).
+  """
+  a, b = (x.astype(np.float64) - x.mean(axis=0) for x in (a, b))
+  cross, own_a, own_b = (
+    np.linalg.norm(x.T @ y) for x, y in [(a, b), (a, a), (b, b)]
+  )
+  return float(cross**2 / max(own_a * own_b, 1e-30))
+
+
 def knn_scores(
   features: Float[np.ndarray, "N D"],
   labels: Float[np.ndarray, "N C"],

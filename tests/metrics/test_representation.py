@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from scan42_jax.metrics.representation import effective_rank, knn_scores
+from scan42_jax.metrics.representation import (
+  effective_rank,
+  knn_scores,
+  linear_cka,
+)
 
 
 def test_effective_rank_counts_equal_directions():
@@ -37,3 +41,13 @@ def test_unknown_labels_do_not_vote():
     neighbours=2,
   )
   assert scores[0, 0] == 0
+
+
+def test_cka_sees_through_rotation_and_scale_and_nothing_else():
+  rng = np.random.default_rng(0)
+  a = rng.normal(size=(500, 6))
+  rotation = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+  assert linear_cka(a, 3 * a @ rotation + 1) == pytest.approx(1)
+  assert linear_cka(a, rng.normal(size=(500, 4))) < 0.05
+  half = np.concatenate([a[:, :3], rng.normal(size=(500, 3))], axis=1)
+  assert linear_cka(a, half) == pytest.approx(0.5, abs=0.05)
