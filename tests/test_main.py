@@ -192,3 +192,25 @@ def test_a_run_that_is_never_finite_stops_and_says_why(tmp_path, data_dir):
   )
   _assert_one_clear_line(done, "NaN or Inf in 3 steps in a row")
   assert "step 1 skipped" in done.stdout
+
+
+def test_drift_ends_the_run_and_names_the_last_good_step(
+  tmp_path, whole_run, data_dir
+):
+  flags = (
+    f"--config.init_from={whole_run[0]}",
+    "--config.loop.monitor_every=10",
+    "--config.drift.action=stop",
+    "--config.drift.max_knn_loss=1.0",
+    "--config.schedule.learning_rate=30.0",
+    "--config.schedule.freeze_encoder_steps=10",
+    "--config.loop.checkpoint_every=3",
+    "--config.loop.keep_checkpoints=1",
+    "--config.drift.min_cka=0.9",
+  )
+  done = runs.run(tmp_path, data_dir, *flags)
+  _assert_one_clear_line(done, "the last good checkpoint is step 10")
+  rows = [r for r in _metrics(tmp_path) if "held_out/cka_to_start" in r]
+  assert rows[0]["held_out/cka_to_start"] == pytest.approx(1, abs=1e-6)
+  assert rows[-1]["held_out/cka_to_start"] < 0.9
+  assert (tmp_path / "checkpoints" / "10").is_dir()
