@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from scan42_jax import datasets
 from scan42_jax.data import finished, records, workers
 from scan42_jax.data.manifest import Entry, make_manifest, summarize
-from scan42_jax.datasets import base, reading
+from scan42_jax.datasets import base, checks, reading
 from scan42_jax.datasets.reading import Options, Reading
 
 _SAY_SECONDS = 5.0
@@ -126,7 +126,7 @@ def _swap(built, partial, final):
 def _read_all(dataset, known, partial, *, num_workers, say):
   """Returns an entry for every row, reading the films not known yet."""
   rows = list(dataset.rows())
-  base.check_rows(rows, len(dataset.label_names()))
+  checks.check_rows(rows, len(dataset.label_names()))
   _check_same_films(known, rows, dataset.name)
   with records.Journal(partial / "journal") as journal:
     entries, todo = _plan(dataset, rows, known | _journaled(journal))
@@ -140,7 +140,7 @@ def _read_all(dataset, known, partial, *, num_workers, say):
   films = [entry for entry in entries if not entry.found.refused]
   if not films:
     raise _nothing_readable(dataset, entries, partial)
-  base.check_films(
+  checks.check_films(
     (*dataset.ids(e.row, e.found), dataset.split(e.row, e.found), e.row.where)
     for e in films
   )
@@ -167,6 +167,10 @@ def _plan(dataset, rows, known):
   """Splits the rows into entries that are settled and rows to read."""
   entries, todo = [], []
   for row in rows:
+    if row.fault:
+      found = Reading(file=row.file, refused=row.fault, broken=True)
+      entries.append(Entry(row, found))
+      continue
     refused = reading.refuse(row.view, dataset.options)
     if refused:
       entries.append(Entry(row, Reading(file=row.file, refused=refused)))

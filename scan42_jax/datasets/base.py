@@ -11,16 +11,20 @@ import hashlib
 import io
 import json
 import math
+import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from scan42_jax.datasets import labels, reading
+from scan42_jax.datasets import film_files, labels, reading, tables
 from scan42_jax.datasets.reading import Options, Reading, Row
 
 SPLITS = ("train", "validation", "test")
+
+TEXTS = ("report", "findings", "impression", "indication")
+"""What is stored of a report: all of it, and its sections."""
 
 Example = dict[str, Any]
 
@@ -29,7 +33,9 @@ def film_features(num_labels: int) -> tfds.features.FeaturesDict:
   """Features of one film; the same for every dataset.
 
   `masks` holds empty bytes where a film has none; `age_years` is NaN and texts
-  are '' where unknown; `labels` holds the codes of labels.py.
+  are '' where unknown; `labels` holds the codes of labels.py. `boxes` holds
+  left, top, width and height as shares of the film's width and height, and
+  `box_labels` the index of each box's label.
   """
 
   def picture(encoding: str) -> tfds.features.Image:
@@ -47,25 +53,30 @@ def film_features(num_labels: int) -> tfds.features.FeaturesDict:
       "sex": tfds.features.Text(),
       "age_years": np.float32,
       "labels": tfds.features.Tensor(shape=(num_labels,), dtype=np.int8),
-      "report": tfds.features.Text(),
+      "boxes": tfds.features.Tensor(shape=(None, 4), dtype=np.float32),
+      "box_labels": tfds.features.Tensor(shape=(None,), dtype=np.int16),
+      **{name: tfds.features.Text() for name in TEXTS},
     }
   )
 
 
 class FilmDataset(tfds.core.GeneratorBasedBuilder):
-  """Base of all datasets; a subclass defines `label_names` and `rows`.
+  """Base of all datasets; a subclass defines `label_names`, `listed_rows`.
 
   Attributes:
     VERSION: raise it when the same files give other examples.
     NAMES_PEOPLE: ids of the rows may name people and are hashed.
     MAKES_SOURCE: the dataset makes its own raw films, in the source folder.
+    HASHED_SPLITS: splits that patients are drawn for by hash, besides training,
+      where a row names no split of its own.
     load: opens the files of a row; a module-level function, since worker
       processes call it.
   """
 
-  VERSION = tfds.core.Version("1.0.0")
+  VERSION = tfds.core.Version("1.1.0")
   NAMES_PEOPLE = False
   MAKES_SOURCE = False
+  HASHED_SPLITS: ClassVar[tuple[str, ...]] = ("test", "validation")
   # Nothing is downloaded; TFDS's own look-up of download checksums needs the
   # package importlib_resources, which it does not declare.
   url_infos: ClassVar[dict] = {}
@@ -74,6 +85,7 @@ class FilmDataset(tfds.core.GeneratorBasedBuilder):
   def __init__(self, options: Options, *, data_dir: str):
     self.options = options
     self.name = stored_name(type(self).name, options)
+    self._table_faults: list[Row] = []
     self._label_names = self.label_names()
     self._examples: Mapping[str, Callable[[], Iterable[Example]]] = {}
     super().__init__(data_dir=data_dir, file_format="array_record")
@@ -83,12 +95,80 @@ class FilmDataset(tfds.core.GeneratorBasedBuilder):
     """Names of the labels, in the order of `Row.labels`."""
 
   @abc.abstractmethod
-  def rows(self) -> Iterator[Row]:
-    """Lists the films of the release, opening none of them.
+  def listed_rows(self) -> Iterator[Row]:
+    """Lists the films that the tables of the release name, opening none.
+
+    A row that cannot be used is yielded with its `fault`; see `parse_table`.
 
     Raises:
       ValueError, FileNotFoundError: one line about what the source lacks.
     """
+
+  def film_folders(self) -> Iterable[pathlib.Path]:
+    """Folders under the source in which every film ought to have a row."""
+    return ()
+
+  def rows(self) -> Iterator[Row]:
+    """Lists the films, then the faults of the tables and films without a row.
+
+    Of rows with one file or one image id, all but the first have a fault.
+
+    Raises:
+      ValueError, FileNotFoundError: one line about what the source lacks.
+    """
+    self._table_faults = []
+    places: dict[tuple[str, str], str] = {}
+    for row in self.listed_rows():
+      yield row if row.fault else _mark_twin(row, places)
+      places.setdefault(("file", row.file), row.where)
+    yield from self._table_faults
+    for folder in self.film_folders():
+      prefix = folder.relative_to(self.options.source)
+      for name in film_files.find_films(folder):
+        file = (prefix / name).as_posix()
+        if ("file", file) not in places:
+          yield Row(file=file, where=file, fault="no table lists this film")
+
+  def parse_table(
+    self,
+    path: pathlib.Path,
+    required: tuple[str, ...],
+    parse: Callable[[tables.Cells, str], Row],
+    *,
+    optional: tuple[str, ...] | None = None,
+  ) -> Iterator[Row]:
+    """Yields a row for each row of a table; what is wrong becomes a fault.
+
+    Args:
+      path: the table.
+      required: columns that must be there.
+      parse: makes a row from cells and the place for messages; its ValueError
+        becomes the fault of the row.
+      optional: columns that may be there; None allows any.
+    """
+    cells = self.table_cells(path, required, optional=optional)
+    for number, values in cells:
+      where = f"{path.name} row {number}"
+      try:
+        row = parse(values, where)
+      except ValueError as error:
+        row = Row(file=where, where=where, fault=str(error))
+      yield row
+
+  def table_cells(
+    self,
+    path: pathlib.Path,
+    required: tuple[str, ...],
+    *,
+    optional: tuple[str, ...] | None = None,
+  ) -> Iterator[tuple[int, tables.Cells]]:
+    """Reads a table as `tables.read_table`, keeping its faults for `rows`."""
+
+    def note(place: str, reason: str) -> None:
+      fault = f"{place} {reason}"
+      self._table_faults.append(Row(file=place, where=place, fault=fault))
+
+    return tables.read_table(path, required, optional=optional, on_fault=note)
 
   def fingerprint(self, row: Row) -> str:
     """Identifies what a row's files and the options make of them.
@@ -111,9 +191,10 @@ class FilmDataset(tfds.core.GeneratorBasedBuilder):
     ids = self.ids(row, found)
     place = _uniform(f"{self.options.split_seed}:{ids[1] or ids[0]}")
     share = self.options.holdout_percent / 100
-    if place < share:
-      return "test"
-    return "validation" if place < 2 * share else "train"
+    for number, split in enumerate(self.HASHED_SPLITS, start=1):
+      if place < number * share:
+        return split
+    return "train"
 
   def ids(self, row: Row, found: Reading) -> tuple[str, str]:
     """Returns the image id and the patient id that are stored."""
@@ -138,8 +219,16 @@ class FilmDataset(tfds.core.GeneratorBasedBuilder):
       "sex": row.sex or found.sex,
       "age_years": age,
       "labels": np.array(values, np.int8),
-      "report": row.report,
+      "boxes": np.array(
+        [(b.left, b.top, b.width, b.height) for b in row.boxes], np.float32
+      ).reshape(-1, 4),
+      "box_labels": np.array([box.label for box in row.boxes], np.int16),
+      **self.texts(row),
     }
+
+  def texts(self, row: Row) -> dict[str, str]:
+    """Returns the texts of TEXTS; they may come from a file of their own."""
+    return {name: getattr(row, name) for name in TEXTS}
 
   def write(
     self, examples: Mapping[str, Callable[[], Iterable[Example]]]
@@ -191,58 +280,15 @@ def stored_name(dataset: str, options: Options) -> str:
   return f"{name}_published" if options.published else name
 
 
-def check_rows(rows: Iterable[Row], num_labels: int) -> None:
-  """Stops on rows that contradict each other, before any file is opened.
-
-  Raises:
-    ValueError: a file is listed twice, a row has another number of labels, a
-      split is unknown, or a patient is in two splits.
-  """
-  files: dict[str, str] = {}
-  patients: dict[str, tuple[str, str]] = {}
-  for row in rows:
-    if row.file in files:
-      raise ValueError(
-        f"{row.file} is listed twice: {files[row.file]} and {row.where}"
-      )
-    files[row.file] = row.where
-    if row.split and row.split not in SPLITS:
-      raise ValueError(f"{row.where}: split {row.split!r} is not in {SPLITS}")
-    if len(row.labels) not in (0, num_labels):
-      raise ValueError(
-        f"{row.where}: {len(row.labels)} labels instead of {num_labels}"
-      )
-    if row.split and row.patient_id:
-      _check_patient(patients, row.patient_id, (row.split, row.where))
-
-
-def check_films(films: Iterable[tuple[str, str, str, str]]) -> None:
-  """Stops on films that contradict each other, now that headers are known.
-
-  Args:
-    films: image id, patient id or '', split, place for the message.
-
-  Raises:
-    ValueError: an image id occurs twice, or a patient is in two splits.
-  """
-  images: dict[str, str] = {}
-  patients: dict[str, tuple[str, str]] = {}
-  for image_id, patient_id, split, where in films:
-    if image_id in images:
-      raise ValueError(f"{images[image_id]} and {where} have one image id")
-    images[image_id] = where
-    if patient_id:
-      _check_patient(patients, patient_id, (split, where))
-
-
-def _check_patient(patients, patient_id, here):
-  split, where = here
-  before, place = patients.setdefault(patient_id, here)
-  if before != split:
-    raise ValueError(
-      f"one patient is in two splits: {place} is in {before}, {where} in "
-      f"{split}; split by patient"
-    )
+def _mark_twin(row: Row, places: dict[tuple[str, str], str]) -> Row:
+  """Gives a row a fault if its file or image id has been listed before."""
+  keys = [("file", row.file), ("id", row.image_id or row.file)]
+  for key in keys:
+    if key in places:
+      fault = f"{key[1]} is listed twice: {places[key]} and {row.where}"
+      return dataclasses.replace(row, fault=fault)
+  places.update(dict.fromkeys(keys, row.where))
+  return row
 
 
 def _uniform(text: str) -> float:

@@ -58,7 +58,7 @@ class Chexpert(base.FilmDataset):
     """The 14 labels in the order of the release."""
     return LABEL_NAMES
 
-  def rows(self) -> Iterator[Row]:
+  def listed_rows(self) -> Iterator[Row]:
     """Lists the films of all tables that are there."""
     roots = _roots(self.options.source)
     found = {split: _find(roots, name) for split, name in _TABLES.items()}

@@ -2,15 +2,13 @@
 
 import dataclasses
 import fnmatch
-import os
 import pathlib
-import re
 from collections.abc import Iterator
 
 from scan42_jax.datasets import base, labels, tables
+from scan42_jax.datasets.film_files import find_films
 from scan42_jax.datasets.reading import MASK_NAMES, Row
 
-_SUFFIXES = {".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg"}
 _MASK_COLUMNS = {name: f"mask_{name}" for name in MASK_NAMES}
 _COLUMNS = (
   "file",
@@ -19,7 +17,7 @@ _COLUMNS = (
   "view",
   "sex",
   "age",
-  "report",
+  *base.TEXTS,
   *_MASK_COLUMNS.values(),
 )
 _SPLITS = {"val": "validation", "valid": "validation", "validate": "validation"}
@@ -32,9 +30,10 @@ class Folder(base.FilmDataset):
   Without a table every film under the source is taken, DICOM files also
   without a suffix. With `labels_csv` the table is the list of films: column
   `file` (path under the source) and, as far as they are there, patient_id,
-  split (train, validation, test), view, sex (M, F), age (years), report,
-  mask_left_lung, mask_right_lung, mask_heart (PNG under the source). Every
-  other column is a label: 1, 0, -1 uncertain, blank not annotated.
+  split (train, validation, test), view, sex (M, F), age (years), report and
+  its findings, impression, indication, mask_left_lung, mask_right_lung,
+  mask_heart (PNG under the source). Every other column is a label: 1, 0, -1
+  uncertain, blank not annotated.
   """
 
   NAMES_PEOPLE = True
@@ -46,7 +45,7 @@ class Folder(base.FilmDataset):
     columns = tables.table_columns(self.options.labels_csv, ("file",))
     return tuple(name for name in columns if name not in _COLUMNS)
 
-  def rows(self) -> Iterator[Row]:
+  def listed_rows(self) -> Iterator[Row]:
     """Lists the films of the table, or of the tree."""
     if self.options.labels_csv is None:
       for file in find_films(self.options.source):
@@ -65,33 +64,6 @@ class Folder(base.FilmDataset):
     return any(fnmatch.fnmatch(file, glob) for glob in self.options.exclude)
 
 
-def find_films(source: pathlib.Path) -> Iterator[str]:
-  """Yields the files that may be films, sorted, as paths under `source`.
-
-  Taken are the suffixes of DICOM, PNG and JPEG, and names without a suffix as
-  DICOM files often have (a UID's last number is none). Hidden files, DICOMDIR
-  and folders already seen through another link are left out.
-  """
-  seen = set()
-  for folder, subfolders, files in os.walk(source, followlinks=True):
-    here = os.path.realpath(folder)
-    if here in seen:
-      subfolders.clear()
-      continue
-    seen.add(here)
-    subfolders[:] = sorted(n for n in subfolders if not n.startswith("."))
-    for name in sorted(files):
-      if _may_be_film(name):
-        yield (pathlib.Path(folder) / name).relative_to(source).as_posix()
-
-
-def _may_be_film(name: str) -> bool:
-  suffix = pathlib.PurePath(name).suffix.lower()
-  if name.startswith(".") or name == "DICOMDIR":
-    return False
-  return suffix in _SUFFIXES or bool(re.fullmatch(r"|\.\d+", suffix))
-
-
 def _table_row(
   cells: dict[str, str], names: tuple[str, ...], where: str
 ) -> Row:
@@ -102,7 +74,7 @@ def _table_row(
     file=str(file),
     patient_id=cells.get("patient_id", ""),
     view=cells.get("view", "").upper(),
-    report=cells.get("report", ""),
+    **{name: cells.get(name, "") for name in base.TEXTS},
     masks={
       name: cells[column]
       for name, column in _MASK_COLUMNS.items()

@@ -29,7 +29,7 @@ class Phantom(base.FilmDataset):
     """The seven findings."""
     return phantom_film.LABELS
 
-  def rows(self) -> Iterator[Row]:
+  def listed_rows(self) -> Iterator[Row]:
     """Lists the films; those not in the source folder are drawn on loading."""
     for number in range(NUM_FILMS):
       yield _row(number)
@@ -54,6 +54,8 @@ def _row(number: int) -> Row:
     age_years=float(case.age),
     labels=case.labels,
     report=f"FINDINGS: {case.report_findings} IMPRESSION: {case.impression}",
+    findings=case.report_findings,
+    impression=case.impression,
     masks={mask: f"{name}_{mask}.png" for mask in reading.MASK_NAMES},
     where=f"phantom film {number}",
   )

@@ -37,6 +37,8 @@ class Options:
     id_salt: secret that makes the hashes of ids impossible to guess.
     split_seed: seed of the split by patient, where the release has none.
     holdout_percent: patients of that split in validation, and again in test.
+    max_broken_percent: rows and files that may be broken before the
+      preparation stops.
   """
 
   source: pathlib.Path | None = None
@@ -51,6 +53,7 @@ class Options:
   id_salt: str = ""
   split_seed: int = 0
   holdout_percent: float = 5.0
+  max_broken_percent: float = 10.0
 
   def __post_init__(self):
     if not re.fullmatch(r"|[a-z][a-z0-9_]*", self.name):
@@ -64,6 +67,29 @@ class Options:
         f"holdout_percent is {self.holdout_percent}, must be in 0..50: it is "
         "taken twice, for validation and for test"
       )
+    if not 0 <= self.max_broken_percent <= 100:
+      raise ValueError(
+        f"max_broken_percent is {self.max_broken_percent}, must be in 0..100"
+      )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Box:
+  """A finding's bounding box; lengths are shares of the film's width or height.
+
+  Attributes:
+    label: index of the finding in the labels of the dataset.
+    left: edge of the box, from the left of the picture.
+    top: edge of the box, from the top.
+    width: of the box.
+    height: of the box.
+  """
+
+  label: int
+  left: float
+  top: float
+  width: float
+  height: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,8 +106,14 @@ class Row:
     age_years: NaN takes the one of the file's header.
     labels: a code of labels.py for each label of the dataset.
     report: text of the report, or ''.
+    findings: section of the report, or ''; like the next two.
+    impression: section of the report.
+    indication: section of the report.
+    boxes: findings that somebody outlined.
     masks: name of MASK_NAMES -> PNG file under the source folder.
     where: the row's place for messages: 'train.csv row 17'.
+    fault: why the row cannot be used; it then goes to the quarantine list and
+      its file is not opened. `file` may then also name a row or a table.
   """
 
   file: str
@@ -93,8 +125,13 @@ class Row:
   age_years: float = float("nan")
   labels: tuple[int, ...] = ()
   report: str = ""
+  findings: str = ""
+  impression: str = ""
+  indication: str = ""
+  boxes: tuple[Box, ...] = ()
   masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
   where: str = ""
+  fault: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,19 +1,64 @@
-"""Reads the CSV tables that come with films; knows no dataset."""
+"""Finds and reads the CSV tables that come with films; knows no dataset.
+
+A table or column that is absent stops in one line. What is wrong with single
+rows, or with the file's end or encoding, is told to the caller and left out.
+"""
 
 import csv
 import gzip
+import itertools
 import pathlib
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+
+Cells = dict[str, str]
+
+OnFault = Callable[[str, str], None]
+"""Takes the place of a fault ('train.csv row 7') and what is wrong there."""
+
+
+def find_table(source: pathlib.Path, *names: str) -> pathlib.Path:
+  """Returns the table of a release.
+
+  Args:
+    source: folder in which it should lie.
+    names: what it is called in the versions of the release, best first; each
+      may also be there with `.gz`, or without.
+
+  Raises:
+    FileNotFoundError: one line with what was expected, what is there instead,
+      and where the table lies if the source is one level off.
+  """
+  for path in _candidates(source, names):
+    if path.is_file():
+      return path
+  raise FileNotFoundError(
+    f"{' or '.join(names)} is not in {source}; {_contents(source)}"
+    f"{_hint(source, names)}"
+  )
+
+
+def optional_table(source: pathlib.Path, *names: str) -> pathlib.Path | None:
+  """Returns the table of a release as `find_table` does, None if absent."""
+  return next((p for p in _candidates(source, names) if p.is_file()), None)
 
 
 def read_table(
-  path: pathlib.Path, required: tuple[str, ...]
-) -> Iterator[tuple[int, dict[str, str]]]:
+  path: pathlib.Path,
+  required: tuple[str, ...],
+  *,
+  optional: tuple[str, ...] | None = None,
+  on_fault: OnFault | None = None,
+) -> Iterator[tuple[int, Cells]]:
   """Yields the rows of a CSV file, plain or .gz.
 
   Args:
-    path: the file, UTF-8 with or without a byte order mark.
+    path: the file, UTF-8 with or without a byte order mark, or CP-1252.
     required: columns that must be there.
+    optional: columns that may be there; None allows any.
+    on_fault: takes faults that leave the rest of the table readable: rows with
+      more or fewer cells than columns, columns that are not of the release, a
+      file that ends early or is not UTF-8. Without it they are errors.
 
   Yields:
     Row number as a spreadsheet shows it (the header is row 1), and the cells
@@ -21,16 +66,21 @@ def read_table(
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: a required column is missing or no text table is found.
+    ValueError: a required column is missing, no text table is found, or a
+      fault that nobody takes.
   """
   if not path.is_file():
     raise FileNotFoundError(f"table {path} does not exist")
-  opener = gzip.open if path.suffix == ".gz" else open
-  with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:
-    try:
-      yield from _rows(path, csv.DictReader(stream), required)
-    except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile) as error:
-      raise ValueError(f"{path.name} is no CSV table: {error}") from None
+  fault = on_fault or _stop
+  lines = _Lines(path, fault)
+  try:
+    reader = csv.DictReader(lines)
+    columns = [name.strip() for name in reader.fieldnames or ()]
+    _check_columns(path, columns, required, optional, fault)
+    reader.fieldnames = columns
+    yield from _rows(path, reader, fault)
+  except csv.Error as error:
+    raise ValueError(f"{path.name} is no CSV table: {error}") from None
 
 
 def table_columns(path: pathlib.Path, required: tuple[str, ...]) -> list[str]:
@@ -40,16 +90,91 @@ def table_columns(path: pathlib.Path, required: tuple[str, ...]) -> list[str]:
   raise ValueError(f"table {path.name} has no rows")
 
 
-def _rows(path, reader, required):
-  columns = [name.strip() for name in reader.fieldnames or ()]
+def _stop(place: str, reason: str) -> None:
+  raise ValueError(f"{place} {reason}")
+
+
+class _Lines:
+  """Lines of a text file that may be compressed, cut, or in CP-1252."""
+
+  def __init__(self, path: pathlib.Path, fault: OnFault):
+    self._path, self._fault = path, fault
+
+  def __iter__(self) -> Iterator[str]:
+    opener = gzip.open if self._path.suffix == ".gz" else open
+    foreign = 0
+    with opener(self._path, "rb") as stream:
+      number = 0
+      try:
+        for number, line in enumerate(stream, start=1):
+          try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+          except UnicodeDecodeError:
+            text = self._decode_western(line)
+            foreign += 1
+          yield text
+      except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        if not number:
+          raise ValueError(
+            f"{self._path.name} is no CSV table: {error}"
+          ) from None
+        self._fault(self._path.name, f"is damaged after line {number}: {error}")
+    if foreign:
+      self._fault(
+        self._path.name, f"has {foreign} lines in CP-1252 instead of UTF-8"
+      )
+
+  def _decode_western(self, line: bytes) -> str:
+    if b"\0" in line:
+      raise ValueError(f"{self._path.name} is no CSV table: it holds zeros")
+    return line.decode("cp1252", errors="replace")
+
+
+def _check_columns(path, columns, required, optional, fault):
   absent = [name for name in required if name not in columns]
   if absent:
     raise ValueError(
       f"{path.name} has no column {', '.join(absent)}; "
       f"columns found: {', '.join(columns)}"
     )
-  reader.fieldnames = columns
+  twice = {name for name in columns if name and columns.count(name) > 1}
+  if twice:
+    raise ValueError(f"{path.name} has column {min(twice)} twice")
+  known = {*required, *(columns if optional is None else optional), ""}
+  for name in columns:
+    if name not in known:
+      fault(path.name, f"has column {name}, which the release has not")
+
+
+def _rows(path, reader, fault):
   for number, cells in enumerate(reader, start=2):
     if None in cells:
-      raise ValueError(f"{path.name} row {number} has more cells than columns")
-    yield number, {name: (text or "").strip() for name, text in cells.items()}
+      fault(f"{path.name} row {number}", "has more cells than columns")
+    elif any(text is None for name, text in cells.items() if name):
+      fault(f"{path.name} row {number}", "has fewer cells than columns")
+    else:
+      yield number, {name: (text or "").strip() for name, text in cells.items()}
+
+
+def _candidates(source, names) -> Iterator[pathlib.Path]:
+  for name in names:
+    yield source / name
+    yield source / (
+      name.removesuffix(".gz") if name.endswith(".gz") else f"{name}.gz"
+    )
+
+
+def _contents(source: pathlib.Path) -> str:
+  found = sorted(path.name for path in itertools.islice(source.iterdir(), 500))
+  shown = ", ".join(found[:6]) or "nothing"
+  return f"found: {shown}{', ...' if len(found) > 6 else ''}"
+
+
+def _hint(source: pathlib.Path, names) -> str:
+  """Looks one level higher and one lower, the commonest mistake."""
+  nearby = [source.resolve().parent]
+  nearby += sorted(path for path in source.iterdir() if path.is_dir())[:200]
+  for folder in nearby:
+    if any(path.is_file() for path in _candidates(folder, names)):
+      return f"; it is in {folder}: give --source={folder}"
+  return ""

@@ -223,7 +223,7 @@ def test_source_is_pickled_as_its_address(films):
 def copied(data_dir, tmp_path):
   """A copy of the dataset, to be damaged; returns (data_dir, its shard)."""
   subprocess.run(["cp", "-r", data_dir / "folder", tmp_path], check=True)
-  (shard,) = (tmp_path / "folder/1.0.0").glob("*train.array_record*")
+  (shard,) = (tmp_path / "folder/1.1.0").glob("*train.array_record*")
   return tmp_path, shard
 
 
@@ -267,7 +267,7 @@ def test_damaged_shard_is_named(copied):
 def test_newest_version_is_opened(copied):
   folder, _ = copied
   newer = folder / "folder" / "1.10.0"
-  subprocess.run(["cp", "-r", folder / "folder/1.0.0", newer], check=True)
+  subprocess.run(["cp", "-r", folder / "folder/1.1.0", newer], check=True)
   (folder / "folder/1.9.0").mkdir()
   (folder / "folder/1.9.0/manifest.json").write_text("{}")
   assert sources._dataset_folder(folder, "folder") == newer

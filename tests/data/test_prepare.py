@@ -15,7 +15,7 @@ import pytest
 from scan42_jax.data import images, records
 from scan42_jax.data.pipeline import open_films
 
-FOLDER = "data/folder/1.0.0"
+FOLDER = "data/folder/1.1.0"
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_half_a_swap_is_undone(source, tmp_path):
   partial = tmp_path / "data/folder/partial"
   partial.mkdir()
   (tmp_path / FOLDER).rename(partial / "old")
-  (partial / "build" / "folder" / "incomplete.ABC_1.0.0").mkdir(parents=True)
+  (partial / "build" / "folder" / "incomplete.ABC_1.1.0").mkdir(parents=True)
   _, said = film_trees.prepare(source, tmp_path / "data")
   assert "nothing changed" in said[-1] and not partial.exists()
 
@@ -190,7 +190,7 @@ def test_folders_of_other_names_do_not_meet(source, tmp_path):
   film_trees.prepare(other, tmp_path / "data", name="clinic")
   sizes = [
     sum(json.loads(path.read_text())["films"].values())
-    for path in sorted((tmp_path / "data").glob("*/1.0.0/manifest.json"))
+    for path in sorted((tmp_path / "data").glob("*/1.1.0/manifest.json"))
   ]
   assert sizes == [1, 11]
   with pytest.raises(ValueError, match="is not made of small letters"):

@@ -142,7 +142,7 @@ def test_prepared(small, tmp_path):
   assert manifest["films"] == {"train": 3, "validation": 1, "test": 1}
   assert manifest["skipped"] == {"lateral view": 2}
   (broken,) = film_trees.read_csv(
-    tmp_path / "data/chexpert/1.0.0/quarantine.csv"
+    tmp_path / "data/chexpert/1.1.0/quarantine.csv"
   )
   assert "train.csv row 3: No such file" in broken["reason"]
   train = open_films(tmp_path / "data", "chexpert", "train")

@@ -7,7 +7,7 @@ from PIL import Image
 
 from scan42_jax.data import images
 from scan42_jax.data.pipeline import open_films
-from scan42_jax.datasets import folder, labels
+from scan42_jax.datasets import film_files, labels
 from scan42_jax.datasets.folder import Folder
 from scan42_jax.datasets.reading import Options
 
@@ -24,7 +24,7 @@ def test_films_of_a_tree(tmp_path):
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"x")
   (tmp_path / "a" / "loop").symlink_to(tmp_path)
-  assert sorted(folder.find_films(tmp_path)) == taken
+  assert sorted(film_files.find_films(tmp_path)) == taken
 
 
 def test_excluded_files(tmp_path):
