@@ -11,14 +11,13 @@ import hashlib
 import io
 import json
 import math
-import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from scan42_jax.datasets import film_files, labels, reading, tables
+from scan42_jax.datasets import labels, listing, reading
 from scan42_jax.datasets.reading import Options, Reading, Row
 
 SPLITS = ("train", "validation", "test")
@@ -60,7 +59,7 @@ def film_features(num_labels: int) -> tfds.features.FeaturesDict:
   )
 
 
-class FilmDataset(tfds.core.GeneratorBasedBuilder):
+class FilmDataset(tfds.core.GeneratorBasedBuilder, listing.FilmList):
   """Base of all datasets; a subclass defines `label_names`, `listed_rows`.
 
   Attributes:
@@ -83,9 +82,8 @@ class FilmDataset(tfds.core.GeneratorBasedBuilder):
   load: reading.Loader = staticmethod(reading.load_files)
 
   def __init__(self, options: Options, *, data_dir: str):
-    self.options = options
+    listing.FilmList.__init__(self, options)
     self.name = stored_name(type(self).name, options)
-    self._table_faults: list[Row] = []
     self._label_names = self.label_names()
     self._examples: Mapping[str, Callable[[], Iterable[Example]]] = {}
     super().__init__(data_dir=data_dir, file_format="array_record")
@@ -93,82 +91,6 @@ class FilmDataset(tfds.core.GeneratorBasedBuilder):
   @abc.abstractmethod
   def label_names(self) -> tuple[str, ...]:
     """Names of the labels, in the order of `Row.labels`."""
-
-  @abc.abstractmethod
-  def listed_rows(self) -> Iterator[Row]:
-    """Lists the films that the tables of the release name, opening none.
-
-    A row that cannot be used is yielded with its `fault`; see `parse_table`.
-
-    Raises:
-      ValueError, FileNotFoundError: one line about what the source lacks.
-    """
-
-  def film_folders(self) -> Iterable[pathlib.Path]:
-    """Folders under the source in which every film ought to have a row."""
-    return ()
-
-  def rows(self) -> Iterator[Row]:
-    """Lists the films, then the faults of the tables and films without a row.
-
-    Of rows with one file or one image id, all but the first have a fault.
-
-    Raises:
-      ValueError, FileNotFoundError: one line about what the source lacks.
-    """
-    self._table_faults = []
-    places: dict[tuple[str, str], str] = {}
-    for row in self.listed_rows():
-      yield row if row.fault else _mark_twin(row, places)
-      places.setdefault(("file", row.file), row.where)
-    yield from self._table_faults
-    for folder in self.film_folders():
-      prefix = folder.relative_to(self.options.source)
-      for name in film_files.find_films(folder):
-        file = (prefix / name).as_posix()
-        if ("file", file) not in places:
-          yield Row(file=file, where=file, fault="no table lists this film")
-
-  def parse_table(
-    self,
-    path: pathlib.Path,
-    required: tuple[str, ...],
-    parse: Callable[[tables.Cells, str], Row],
-    *,
-    optional: tuple[str, ...] | None = None,
-  ) -> Iterator[Row]:
-    """Yields a row for each row of a table; what is wrong becomes a fault.
-
-    Args:
-      path: the table.
-      required: columns that must be there.
-      parse: makes a row from cells and the place for messages; its ValueError
-        becomes the fault of the row.
-      optional: columns that may be there; None allows any.
-    """
-    cells = self.table_cells(path, required, optional=optional)
-    for number, values in cells:
-      where = f"{path.name} row {number}"
-      try:
-        row = parse(values, where)
-      except ValueError as error:
-        row = Row(file=where, where=where, fault=str(error))
-      yield row
-
-  def table_cells(
-    self,
-    path: pathlib.Path,
-    required: tuple[str, ...],
-    *,
-    optional: tuple[str, ...] | None = None,
-  ) -> Iterator[tuple[int, tables.Cells]]:
-    """Reads a table as `tables.read_table`, keeping its faults for `rows`."""
-
-    def note(place: str, reason: str) -> None:
-      fault = f"{place} {reason}"
-      self._table_faults.append(Row(file=place, where=place, fault=fault))
-
-    return tables.read_table(path, required, optional=optional, on_fault=note)
 
   def fingerprint(self, row: Row) -> str:
     """Identifies what a row's files and the options make of them.
@@ -278,17 +200,6 @@ def stored_name(dataset: str, options: Options) -> str:
   """Returns the name under which a dataset is stored."""
   name = options.name or dataset
   return f"{name}_published" if options.published else name
-
-
-def _mark_twin(row: Row, places: dict[tuple[str, str], str]) -> Row:
-  """Gives a row a fault if its file or image id has been listed before."""
-  keys = [("file", row.file), ("id", row.image_id or row.file)]
-  for key in keys:
-    if key in places:
-      fault = f"{key[1]} is listed twice: {places[key]} and {row.where}"
-      return dataclasses.replace(row, fault=fault)
-  places.update(dict.fromkeys(keys, row.where))
-  return row
 
 
 def _uniform(text: str) -> float:

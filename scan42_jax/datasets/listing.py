@@ -1,0 +1,150 @@
+"""Lists the films of a release from its tables, with all that is wrong there.
+
+Knows nothing of what is read from films or written to shards.
+"""
+
+import abc
+import dataclasses
+import pathlib
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any
+
+from scan42_jax.datasets import film_files, tables
+from scan42_jax.datasets.reading import Options, Row
+
+
+class FilmList(abc.ABC):
+  """The list of films of one release; a subclass defines `listed_rows`."""
+
+  def __init__(self, options: Options):
+    self.options = options
+    self._table_faults: list[Row] = []
+
+  @abc.abstractmethod
+  def listed_rows(self) -> Iterator[Row]:
+    """Lists the films that the tables of the release name, opening none.
+
+    A row that cannot be used is yielded with its `fault`; see `parse_table`.
+
+    Raises:
+      ValueError, FileNotFoundError: one line about what the source lacks.
+    """
+
+  def film_folders(self) -> Iterable[pathlib.Path]:
+    """Folders under the source in which every film ought to have a row."""
+    return ()
+
+  def rows(self) -> Iterator[Row]:
+    """Lists the films, then the faults of the tables and films without a row.
+
+    Of rows with one file or one image id, all but the first have a fault.
+
+    Raises:
+      ValueError, FileNotFoundError: one line about what the source lacks.
+    """
+    self._table_faults = []
+    places: dict[tuple[str, str], str] = {}
+    for row in self.listed_rows():
+      yield row if row.fault else _mark_twin(row, places)
+      places.setdefault(("file", row.file), row.where)
+    yield from self._table_faults
+    for folder in self.film_folders():
+      prefix = folder.relative_to(self.options.source)
+      for name in film_files.find_films(folder):
+        file = (prefix / name).as_posix()
+        if ("file", file) not in places:
+          places["file", file] = file
+          yield Row(file=file, where=file, fault="no table lists this film")
+
+  def parse_table(
+    self,
+    path: pathlib.Path,
+    required: tuple[str, ...],
+    parse: Callable[[tables.Cells, str], Row],
+    *,
+    optional: tuple[str, ...] | None = None,
+  ) -> Iterator[Row]:
+    """Yields a row for each row of a table; what is wrong becomes a fault.
+
+    Args:
+      path: the table.
+      required: columns that must be there.
+      parse: makes a row from cells and the place for messages; its ValueError
+        becomes the fault of the row.
+      optional: columns that may be there; None allows any.
+    """
+    cells = self.table_cells(path, required, optional=optional)
+    for number, values in cells:
+      where = f"{path.name} row {number}"
+      try:
+        row = parse(values, where)
+      except ValueError as error:
+        row = Row(file=where, where=where, fault=str(error))
+      yield row
+
+  def table_cells(
+    self,
+    path: pathlib.Path,
+    required: tuple[str, ...],
+    *,
+    optional: tuple[str, ...] | None = None,
+  ) -> Iterator[tuple[int, tables.Cells]]:
+    """Reads a table as `tables.read_table`, keeping its faults for `rows`."""
+    return tables.read_table(
+      path, required, optional=optional, on_fault=self.add_fault
+    )
+
+  def keyed_table(
+    self,
+    path: pathlib.Path,
+    required: tuple[str, ...],
+    parse: Callable[[tables.Cells], tuple[Hashable, Any]],
+    *,
+    optional: tuple[str, ...] | None = None,
+  ) -> dict[Hashable, Any]:
+    """Reads a table that is joined to another one.
+
+    Args:
+      path: the table.
+      required: columns that must be there.
+      parse: makes key and value of a row; its ValueError is a fault.
+      optional: columns that may be there; None allows any.
+
+    Returns:
+      The values by key. Of rows with one key the first counts, the others are
+      faults.
+    """
+    values: dict[Hashable, Any] = {}
+    cells = self.table_cells(path, required, optional=optional)
+    for number, row_cells in cells:
+      place = f"{path.name} row {number}"
+      try:
+        key, value = parse(row_cells)
+      except ValueError as error:
+        self.add_fault(place, f"cannot be used: {error}")
+        continue
+      if key in values:
+        self.add_fault(place, f"lists {key} for the second time")
+      values.setdefault(key, value)
+    return values
+
+  def add_fault(self, place: str, reason: str) -> None:
+    """Notes a fault of a table; `rows` sends it to the quarantine list.
+
+    Args:
+      place: 'train.csv', or 'train.csv row 7'.
+      reason: goes on where the place ends: 'has fewer cells than columns'.
+    """
+    fault = f"{place} {reason}"
+    self._table_faults.append(Row(file=place, where=place, fault=fault))
+
+
+def _mark_twin(row: Row, places: dict[tuple[str, str], str]) -> Row:
+  """Gives a row a fault if its file or image id has been listed before."""
+  keys = [("file", row.file), ("id", row.image_id or row.file)]
+  for key in keys:
+    if key in places:
+      fault = f"{key[1]} is listed twice: {places[key]} and {row.where}"
+      return dataclasses.replace(row, fault=fault)
+  places.update(dict.fromkeys(keys, row.where))
+  return row
