@@ -1,10 +1,12 @@
 """`chexpert`: CheXpert v1.0 and v1.0-small in the layout of their releases."""
 
+import functools
+import math
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from scan42_jax.datasets import base, labels, tables, views
+from scan42_jax.datasets import base, listing, people, tables, views
 from scan42_jax.datasets.reading import Row
 
 LABEL_NAMES = (
@@ -37,11 +39,11 @@ _TABLES = {
   "validation": "valid.csv",
   "test": "test_labels.csv",
 }
+_FOLDERS = {"train": "train", "validation": "valid", "test": "test"}
 _COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA")
 _PATH = re.compile(
-  r"(?:.*/)?((?:train|valid|test)/(patient\d+)/(study\d+/view\d+_(\w+)\.jpg))"
+  r"(?:.*/)?((train|valid|test)/(patient\d+)/(study\d+/view\d+_(\w+)\.jpg))"
 )
-_SEXES = {"Male": "M", "Female": "F"}
 
 
 class Chexpert(base.FilmDataset):
@@ -60,26 +62,43 @@ class Chexpert(base.FilmDataset):
 
   def listed_rows(self) -> Iterator[Row]:
     """Lists the films of all tables that are there."""
-    roots = _roots(self.options.source)
+    roots = self._roots()
     found = {split: _find(roots, name) for split, name in _TABLES.items()}
     if not any(found.values()):
-      raise FileNotFoundError(
-        f"none of {', '.join(_TABLES.values())} in {self.options.source} or "
-        "its CheXpert folders"
-      )
-    patients = _patient_folders(self.options.source, roots)
+      tables.find_table(self.options.source, *_TABLES.values())  # Raises.
+    patients = self._patient_folders()
     for split, path in found.items():
       if path is None:
         continue
-      columns = ("Path",) if split == "test" else _COLUMNS
-      for number, cells in tables.read_table(path, (*columns, *LABEL_NAMES)):
-        where = f"{path.name} row {number}"
-        yield _row(cells, patients, split=split, where=where)
+      parse = functools.partial(_row, patients=patients, split=split)
+      # The columns of test_labels.csv are documented nowhere, but for these.
+      known, optional = ((), None) if split == "test" else (_COLUMNS[1:], ())
+      yield from self.parse_table(
+        path, ("Path", *known, *LABEL_NAMES), parse, optional=optional
+      )
 
+  def film_folders(self) -> Iterable[pathlib.Path]:
+    """The folder of every patient."""
+    folders = self._patient_folders().values()
+    return [self.options.source / folder for folder in folders]
 
-def _roots(source: pathlib.Path) -> list[pathlib.Path]:
-  """The source and the folders of the release just under it."""
-  return [source, *sorted(source.glob("CheXpert*/"))]
+  def _roots(self) -> list[pathlib.Path]:
+    """The source and the folders of the release just under it."""
+    source = self.options.source
+    return [source, *sorted(source.glob("CheXpert*/"))]
+
+  def _patient_folders(self) -> dict[str, str]:
+    """Maps patients to their folders under the source.
+
+    The full release comes in batches which may hold train/patient00001 or
+    patient00001, so a path of its tables need not exist as it stands.
+    """
+    return {
+      folder.name: folder.relative_to(self.options.source).as_posix()
+      for root in self._roots()
+      for parent in (root, *(root / name for name in _FOLDERS.values()))
+      for folder in sorted(parent.glob("patient*/"))
+    }
 
 
 def _find(roots, name: str) -> pathlib.Path | None:
@@ -91,44 +110,28 @@ def _find(roots, name: str) -> pathlib.Path | None:
   return found[0] if found else None
 
 
-def _patient_folders(source, roots) -> dict[str, str]:
-  """Maps patients to their folders under the source.
-
-  The full release comes in batches which may hold train/patient00001 or
-  patient00001, so a path of its tables need not exist as it stands.
-  """
-  return {
-    folder.name: folder.relative_to(source).as_posix()
-    for root in roots
-    for parent in (root, *(root / n for n in ("train", "valid", "test")))
-    for folder in sorted(parent.glob("patient*/"))
-  }
-
-
-def _row(cells: dict[str, str], patients, *, split: str, where: str) -> Row:
+def _row(cells: tables.Cells, where: str, *, patients, split: str) -> Row:
   match = _PATH.fullmatch(cells["Path"])
-  if not match:
-    raise ValueError(f"{where}: {cells['Path']!r} is no path of CheXpert")
-  image_id, patient, rest, side = match.groups()
-  folder = patients.get(patient)
-  try:
-    values = tuple(
-      labels.parse_label(cells[name], blank=labels.NOT_MENTIONED)
-      for name in LABEL_NAMES
+  if not match or match[2] != _FOLDERS[split]:
+    raise ValueError(
+      f"{cells['Path']!r} is no path of CheXpert's {split} films"
     )
-    age = float(cells.get("Age") or 0)
-  except ValueError as error:
-    raise ValueError(f"{where}: {error}") from None
-  return Row(
-    file=f"{folder}/{rest}" if folder else image_id,
-    image_id=image_id,
-    patient_id=patient,
-    split=split,
-    view=_view(cells.get("Frontal/Lateral") or side, cells.get("AP/PA")),
-    sex=_SEXES.get(cells.get("Sex", ""), ""),
-    age_years=age or float("nan"),  # 0 stands for unknown in adult films.
-    labels=values,
-    where=where,
+  image_id, _, patient, rest, side = match.groups()
+  folder = patients.get(patient)
+  return listing.with_labels(
+    Row(
+      file=f"{folder}/{rest}" if folder else image_id,
+      image_id=image_id,
+      patient_id=patient,
+      split=split,
+      view=_view(cells.get("Frontal/Lateral") or side, cells.get("AP/PA")),
+      sex=people.sex_code(cells.get("Sex", "")),
+      # 0 stands for unknown: all patients are adults.
+      age_years=people.age_years(cells.get("Age", "")) or math.nan,
+      where=where,
+    ),
+    cells,
+    LABEL_NAMES,
   )
 
 

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
-from scan42_jax.datasets import film_files, tables
+from scan42_jax.datasets import film_files, labels, tables
 from scan42_jax.datasets.reading import Options, Row
 
 
@@ -79,7 +79,7 @@ class FilmList(abc.ABC):
       try:
         row = parse(values, where)
       except ValueError as error:
-        row = Row(file=where, where=where, fault=str(error))
+        row = Row(file=where, where=where, fault=f"{where}: {error}")
       yield row
 
   def table_cells(
@@ -137,6 +137,24 @@ class FilmList(abc.ABC):
     """
     fault = f"{place} {reason}"
     self._table_faults.append(Row(file=place, where=place, fault=fault))
+
+
+def with_labels(row: Row, cells: tables.Cells, names: tuple[str, ...]) -> Row:
+  """Adds the labels of a table made from reports; blank is not mentioned.
+
+  Args:
+    row: without labels.
+    cells: of the table.
+    names: of the label columns, in the order of the dataset.
+
+  Returns:
+    The row with labels, or with a fault if a cell holds none.
+  """
+  try:
+    values = labels.parse_labels(cells, names, blank=labels.NOT_MENTIONED)
+  except ValueError as error:
+    return dataclasses.replace(row, fault=f"{row.where}: {error}")
+  return dataclasses.replace(row, labels=values)
 
 
 def _mark_twin(row: Row, places: dict[tuple[str, str], str]) -> Row:

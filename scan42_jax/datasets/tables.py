@@ -32,6 +32,8 @@ def find_table(source: pathlib.Path, *names: str) -> pathlib.Path:
   for path in _candidates(source, names):
     if path.is_file():
       return path
+  if not source.is_dir():
+    raise FileNotFoundError(f"{source} is no folder")
   raise FileNotFoundError(
     f"{' or '.join(names)} is not in {source}; {_contents(source)}"
     f"{_hint(source, names)}"
@@ -72,7 +74,7 @@ def read_table(
   if not path.is_file():
     raise FileNotFoundError(f"table {path} does not exist")
   fault = on_fault or _stop
-  lines = _Lines(path, fault)
+  lines = read_lines(path, on_fault=fault)
   try:
     reader = csv.DictReader(lines)
     columns = [name.strip() for name in reader.fieldnames or ()]
@@ -81,6 +83,38 @@ def read_table(
     yield from _rows(path, reader, fault)
   except csv.Error as error:
     raise ValueError(f"{path.name} is no CSV table: {error}") from None
+
+
+def read_lines(
+  path: pathlib.Path, *, on_fault: OnFault | None = None
+) -> Iterator[str]:
+  """Yields the lines of a text file, plain or .gz, with their ends.
+
+  Args:
+    path: the file, UTF-8 with or without a byte order mark, or CP-1252.
+    on_fault: takes what `read_table` says of the file's end and encoding.
+
+  Raises:
+    ValueError: the file is no text, or a fault that nobody takes.
+  """
+  fault = on_fault or _stop
+  opener = gzip.open if path.suffix == ".gz" else open
+  number = foreign = 0
+  with opener(path, "rb") as stream:
+    try:
+      for number, line in enumerate(stream, start=1):
+        try:
+          text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+          text = _decode(path, line)
+          foreign += 1
+        yield text
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+      if not number:
+        raise ValueError(f"{path.name} cannot be read: {error}") from None
+      fault(path.name, f"is damaged after line {number}: {error}")
+  if foreign:
+    fault(path.name, f"has {foreign} lines in CP-1252 instead of UTF-8")
 
 
 def table_columns(path: pathlib.Path, required: tuple[str, ...]) -> list[str]:
@@ -94,40 +128,10 @@ def _stop(place: str, reason: str) -> None:
   raise ValueError(f"{place} {reason}")
 
 
-class _Lines:
-  """Lines of a text file that may be compressed, cut, or in CP-1252."""
-
-  def __init__(self, path: pathlib.Path, fault: OnFault):
-    self._path, self._fault = path, fault
-
-  def __iter__(self) -> Iterator[str]:
-    opener = gzip.open if self._path.suffix == ".gz" else open
-    foreign = 0
-    with opener(self._path, "rb") as stream:
-      number = 0
-      try:
-        for number, line in enumerate(stream, start=1):
-          try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-          except UnicodeDecodeError:
-            text = self._decode_western(line)
-            foreign += 1
-          yield text
-      except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        if not number:
-          raise ValueError(
-            f"{self._path.name} is no CSV table: {error}"
-          ) from None
-        self._fault(self._path.name, f"is damaged after line {number}: {error}")
-    if foreign:
-      self._fault(
-        self._path.name, f"has {foreign} lines in CP-1252 instead of UTF-8"
-      )
-
-  def _decode_western(self, line: bytes) -> str:
-    if b"\0" in line:
-      raise ValueError(f"{self._path.name} is no CSV table: it holds zeros")
-    return line.decode("cp1252", errors="replace")
+def _decode(path: pathlib.Path, line: bytes) -> str:
+  if b"\0" in line:
+    raise ValueError(f"{path.name} is no text: it holds zeros")
+  return line.decode("cp1252", errors="replace")
 
 
 def _check_columns(path, columns, required, optional, fault):

@@ -28,6 +28,10 @@ def _folder(tmp_path, **options) -> Folder:
     ("LL", "lateral view"),
     ("lateral", "lateral view"),
     ("LAO", "oblique view"),
+    ("SWIMMERS", "lateral view"),
+    ("AP AXIAL", ""),
+    ("COSTAL", "other view"),
+    ("EXCLUDE", "other view"),
   ],
 )
 def test_views(view, reason):
@@ -170,5 +174,5 @@ def test_tables_say_what_they_lack(tmp_path):
   with pytest.raises(ValueError, match="row 2 has more cells"):
     list(tables.read_table(path, ("file",)))
   path.write_bytes(b"\x00\xff\xfe\n")
-  with pytest.raises(ValueError, match="no CSV table"):
+  with pytest.raises(ValueError, match="is no text"):
     list(tables.read_table(path, ("file",)))
