@@ -62,6 +62,7 @@ class FilmList(abc.ABC):
     required: tuple[str, ...],
     parse: Callable[[tables.Cells, str], Row],
     *,
+    file_of: Callable[[tables.Cells], str] | None = None,
     optional: tuple[str, ...] | None = None,
   ) -> Iterator[Row]:
     """Yields a row for each row of a table; what is wrong becomes a fault.
@@ -71,6 +72,8 @@ class FilmList(abc.ABC):
       required: columns that must be there.
       parse: makes a row from cells and the place for messages; its ValueError
         becomes the fault of the row.
+      file_of: names the film of a row, also of one that `parse` refuses, which
+        else is listed by its place, and its film as one without a row.
       optional: columns that may be there; None allows any.
     """
     cells = self.table_cells(path, required, optional=optional)
@@ -79,7 +82,8 @@ class FilmList(abc.ABC):
       try:
         row = parse(values, where)
       except ValueError as error:
-        row = Row(file=where, where=where, fault=f"{where}: {error}")
+        file = _file_of(values, file_of) or where
+        row = Row(file=file, where=where, fault=f"{where}: {error}")
       yield row
 
   def table_cells(
@@ -137,6 +141,13 @@ class FilmList(abc.ABC):
     """
     fault = f"{place} {reason}"
     self._table_faults.append(Row(file=place, where=place, fault=fault))
+
+
+def _file_of(cells: tables.Cells, file_of) -> str:
+  try:
+    return file_of(cells) if file_of else ""
+  except ValueError:
+    return ""
 
 
 def with_labels(row: Row, cells: tables.Cells, names: tuple[str, ...]) -> Row:

@@ -84,8 +84,9 @@ class MimicCxr(base.FilmDataset):
     )
     seen = set()
     columns = ("dicom_id", "study_id", "subject_id", "split")
-    for row in self.parse_table(path, columns, parse, optional=()):
-      seen.add(row.image_id)
+    rows = self.parse_table(path, columns, parse, file_of=_file, optional=())
+    for row in rows:
+      seen.add(pathlib.PurePosixPath(row.file).stem)
       yield row
     for dicom_id in views:
       if dicom_id not in seen:
@@ -138,6 +139,12 @@ class MimicCxr(base.FilmDataset):
     return self.keyed_table(path, columns, _machine_labels, optional=())
 
 
+def _file(cells: tables.Cells) -> str:
+  subject = f"p{cells['subject_id']}"
+  study = f"{subject[:3]}/{subject}/s{cells['study_id']}"
+  return f"files/{study}/{cells['dicom_id']}.jpg"
+
+
 def _row(
   cells: tables.Cells,
   where: str,
@@ -145,21 +152,21 @@ def _row(
   views: Mapping[str, str],
   labels_of: list[Mapping[str, Labels]],
 ) -> Row:
-  dicom_id, study, subject, split = (
-    cells[name] for name in ("dicom_id", "study_id", "subject_id", "split")
-  )
+  dicom_id, split = cells["dicom_id"], cells["split"]
   if dicom_id not in views:
     raise ValueError(f"{dicom_id} is not in {_VIEW_TABLE}")
   if split not in _SPLITS:
     raise ValueError(f"split {split!r} is not in {tuple(_SPLITS)}")
   missing = (labels.MISSING,) * len(FINDINGS)
   return Row(
-    file=f"files/p{subject[:2]}/p{subject}/s{study}/{dicom_id}.jpg",
+    file=_file(cells),
     image_id=dicom_id,
-    patient_id=subject,
+    patient_id=cells["subject_id"],
     split=_SPLITS[split],
     view=views[dicom_id],
-    labels=sum((table.get(study, missing) for table in labels_of), ()),
+    labels=sum(
+      (table.get(cells["study_id"], missing) for table in labels_of), ()
+    ),
     where=where,
   )
 

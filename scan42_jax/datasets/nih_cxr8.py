@@ -71,10 +71,13 @@ class NihCxr8(base.FilmDataset):
     """Lists the films of the table."""
     source = self.options.source
     path = tables.find_table(source, *_TABLES)
+    file_of = functools.partial(_file, files=self._files())
     parse = functools.partial(
-      _row, files=self._files(), splits=_splits(source), boxes=self._boxes()
+      _row, file_of=file_of, splits=_splits(source), boxes=self._boxes()
     )
-    yield from self.parse_table(path, _COLUMNS, parse, optional=_OTHER_COLUMNS)
+    yield from self.parse_table(
+      path, _COLUMNS, parse, file_of=file_of, optional=_OTHER_COLUMNS
+    )
 
   def film_folders(self) -> Iterable[pathlib.Path]:
     """images_001 to images_012, or what stands for them."""
@@ -119,12 +122,17 @@ def _splits(source: pathlib.Path) -> dict[str, str]:
   return splits
 
 
-def _row(cells: tables.Cells, where: str, *, files, splits, boxes) -> Row:
+def _file(cells: tables.Cells, *, files: dict[str, str]) -> str:
+  name = cells["Image Index"]
+  return files.get(name, f"images/{name}")
+
+
+def _row(cells: tables.Cells, where: str, *, file_of, splits, boxes) -> Row:
   name = cells["Image Index"]
   if name not in splits:
     raise ValueError(f"{name!r} is in neither {' nor '.join(_LISTS.values())}")
   return Row(
-    file=files.get(name, f"images/{name}"),
+    file=file_of(cells),
     image_id=name,
     patient_id=cells["Patient ID"],
     split=splits[name],

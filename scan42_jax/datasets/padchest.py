@@ -68,7 +68,7 @@ class Padchest(base.FilmDataset):
     """Lists the films of the table."""
     path = tables.find_table(self.options.source, _TABLE)
     parse = functools.partial(_row, names=self._names)
-    yield from self.parse_table(path, _COLUMNS, parse)
+    yield from self.parse_table(path, _COLUMNS, parse, file_of=_file)
 
   def film_folders(self) -> Iterable[pathlib.Path]:
     """The numbered folders."""
@@ -86,16 +86,19 @@ class Padchest(base.FilmDataset):
     return tuple(sorted(found))
 
 
+def _file(cells: tables.Cells) -> str:
+  folder = _whole_number(cells["ImageDir"], "ImageDir")
+  return f"{folder}/{cells['ImageID']}"
+
+
 def _row(cells: tables.Cells, where: str, *, names) -> Row:
   name = cells["ImageID"]
-  folder = _whole_number(cells["ImageDir"], "ImageDir")
-  file = f"{folder}/{name}"
   found = _labels(cells["Labels"])
   values = tuple(
     labels.POSITIVE if label in found else labels.NEGATIVE for label in names
   )
   return Row(
-    file=file,
+    file=_file(cells),
     image_id=name,
     patient_id=cells["PatientID"],
     view=cells["Projection"],
