@@ -109,10 +109,13 @@ def read_lines(
           text = _decode(path, line)
           foreign += 1
         yield text
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-      if not number:
-        raise ValueError(f"{path.name} cannot be read: {error}") from None
-      fault(path.name, f"is damaged after line {number}: {error}")
+    except EOFError:
+      fault(path.name, f"is cut short after line {number}; get it again")
+    except (zlib.error, gzip.BadGzipFile) as error:
+      # Any line may be wrong, also those that look sound.
+      raise ValueError(
+        f"{path.name} is damaged, get it again: {error}"
+      ) from None
   if foreign:
     fault(path.name, f"has {foreign} lines in CP-1252 instead of UTF-8")
 

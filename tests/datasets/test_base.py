@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from scan42_jax.datasets import base, checks, labels, reading, tables, views
+from scan42_jax.datasets import base, labels, reading, views
 from scan42_jax.datasets.folder import Folder
 from scan42_jax.datasets.reading import Options, Reading, Row
 
@@ -120,59 +120,3 @@ def test_fingerprint_follows_file_and_options(tmp_path):
   path.write_bytes(b"12")
   others.append(_folder(tmp_path).fingerprint(row))
   assert len({first, *others}) == len(others) + 1
-
-
-@pytest.mark.parametrize(
-  ("rows", "message"),
-  [
-    ([Row(file="a", where="row 2", split="dev")], "row 2: split 'dev'"),
-    ([Row(file="a", where="row 2", labels=(1,))], "1 labels instead of 0"),
-    (
-      [
-        Row(file="a", where="row 2", patient_id="p", split="train"),
-        Row(file="b", where="row 9", patient_id="p", split="test"),
-      ],
-      "row 2 is in train, row 9 in test",
-    ),
-  ],
-)
-def test_contradicting_rows_stop(rows, message):
-  with pytest.raises(ValueError, match=message):
-    checks.check_rows(rows, 0)
-
-
-@pytest.mark.parametrize(
-  ("films", "message"),
-  [
-    (
-      [("a", "p", "train", "a.dcm"), ("b", "p", "test", "b.dcm")],
-      "two splits",
-    ),
-    ([("a", "", "train", "a.dcm"), ("a", "", "train", "b.dcm")], "one image"),
-  ],
-)
-def test_contradicting_films_stop(films, message):
-  with pytest.raises(ValueError, match=message):
-    checks.check_films(films)
-
-
-def test_unknown_patients_are_not_one_patient():
-  checks.check_films([("a", "", "train", "a"), ("b", "", "test", "b")])
-
-
-def test_tables_say_what_they_lack(tmp_path):
-  path = tmp_path / "labels.csv"
-  path.write_text("\ufefffile, edema\na.png,1\n", encoding="utf-8")
-  assert list(tables.read_table(path, ("file",))) == [
-    (2, {"file": "a.png", "edema": "1"})
-  ]
-  with pytest.raises(ValueError, match="no column view; columns found: file,"):
-    list(tables.read_table(path, ("view",)))
-  with pytest.raises(FileNotFoundError, match=r"absent\.csv"):
-    list(tables.read_table(tmp_path / "absent.csv", ()))
-  path.write_text("file\na.png,1\n")
-  with pytest.raises(ValueError, match="row 2 has more cells"):
-    list(tables.read_table(path, ("file",)))
-  path.write_bytes(b"\x00\xff\xfe\n")
-  with pytest.raises(ValueError, match="is no text"):
-    list(tables.read_table(path, ("file",)))

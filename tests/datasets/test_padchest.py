@@ -160,6 +160,6 @@ def test_a_table_cut_short_is_read_so_far_and_told(made, tmp_path):
   listed = [row for row in rows if not row.fault]
   assert 0 < len(listed) < len(text) - 1
   (told,) = [row for row in rows if row.file == TABLE]
-  assert f"{TABLE} is damaged after line " in told.fault
+  assert f"{TABLE} is cut short after line " in told.fault
   orphans = [row for row in rows if row.fault == "no table lists this film"]
   assert len(orphans) > 20
