@@ -20,8 +20,10 @@ import jax.numpy as jnp
 from scan42_jax.losses.dino import dino_loss
 from scan42_jax.losses.ibot import ibot_loss
 from scan42_jax.losses.koleo import koleo_loss
+from scan42_jax.losses.prototypes import PrototypeTargets, balance_prototypes
 from scan42_jax.losses.teacher import center_and_sharpen, sinkhorn_knopp
 from scan42_jax.models.ssl import SelfDistillationNet
+from scan42_jax.precision import widen
 from scan42_jax.types import Array, Batch, Bool, Float, Metrics, Params
 
 
@@ -59,13 +61,13 @@ class Targets:
 
   Attributes:
     dino: of each global crop's class token.
-    ibot: of each masked patch.
+    ibot: of each masked patch, computed where it is used.
     logit_sums: by head, (sum of the logits, number of rows): the mean that
       updates the centre, kept apart so that micro-batches add up.
   """
 
   dino: Float[Array, "B 2 K"]
-  ibot: Float[Array, "Q M K"]
+  ibot: PrototypeTargets
   logit_sums: Mapping[str, tuple[Float[Array, "K"], Float[Array, ""]]]
 
 
@@ -91,23 +93,21 @@ def teacher_targets(
   tokens = net.encode(teacher, merge(crops))
   cls = net.dino_logits(teacher, split(tokens.cls, crops))
   masked = gather_masked(split(tokens.patches, crops), batch)
-  patch = net.ibot_logits(teacher, masked)
+  rows, kernel = net.ibot_rows(teacher, masked), net.ibot_kernel(teacher)
   used = batch.mask_weight > 0
   if settings.teacher == "softmax_centering":
     dino = center_and_sharpen(cls, centers["dino"], temperature)
-    ibot = center_and_sharpen(patch, centers["ibot"], temperature)
+    bias = -centers["ibot"] / temperature
   else:
     dino = sinkhorn_knopp(cls.reshape(-1, cls.shape[-1]), temperature)
-    ibot = sinkhorn_knopp(
-      patch.reshape(-1, patch.shape[-1]), temperature, used.reshape(-1)
-    )
+    bias = balance_prototypes(rows, kernel, temperature, valid=used)
   sums = {
     "dino": (cls.sum(axis=(0, 1)), jnp.asarray(cls[..., 0].size, cls.dtype)),
-    "ibot": _masked_sum(patch, used, settings.ibot_center),
+    "ibot": _logit_sum(rows, kernel, used, settings.ibot_center),
   }
   targets = Targets(
     dino=dino.reshape(cls.shape),
-    ibot=ibot.reshape(patch.shape),
+    ibot=PrototypeTargets(rows, kernel, bias, temperature),
     logit_sums=sums,
   )
   return jax.lax.stop_gradient(targets)
@@ -137,14 +137,16 @@ def student_loss(
   )
   masked = gather_masked(split(tokens.patches, crops), batch)
   ibot_term = ibot_loss(
-    net.ibot_logits(student, masked),
+    net.ibot_rows(student, masked),
+    net.ibot_kernel(student),
     targets.ibot,
     batch.mask_weight,
     num_crops=mask.shape[0],
     temperature=settings.student_temperature,
   )
   koleo_term = sum(
-    koleo_loss(_wide(cls[:, crop]), group=settings.koleo_group)
+    # Neighbours at bf16 precision coincide.
+    koleo_loss(widen(cls[:, crop]), group=settings.koleo_group)
     for crop in range(cls.shape[1])
   )
   terms = {
@@ -181,19 +183,21 @@ def split(
   return rows.reshape(*crops.shape[:2], *rows.shape[1:])
 
 
-def _wide(x: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
-  """float32 or wider: neighbours at bf16 precision coincide."""
-  return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
-def _masked_sum(
-  logits: Float[Array, "Q M K"], used: Bool[Array, "Q M"], kind: str
+def _logit_sum(
+  rows: Float[Array, "Q M E"],
+  kernel: Float[Array, "E K"],
+  used: Bool[Array, "Q M"],
+  kind: str,
 ) -> tuple[Float[Array, "K"], Float[Array, ""]]:
-  """Sum over masked patches and their number, or the same over group means."""
-  used = used.astype(logits.dtype)
-  sums = jnp.einsum("qmk,qm->qk", logits, used)
+  """Sum over masked patches and their number, or the same over group means.
+
+  Logits are linear in the rows, so the rows are summed and no logit is made.
+  """
+  used = used.astype(kernel.dtype)
+  sums = jnp.einsum("qme,qm->qe", rows.astype(kernel.dtype), used)
   counts = used.sum(axis=1)
-  if kind == "tokens":
-    return sums.sum(axis=0), counts.sum()
-  means = sums / jnp.maximum(counts, 1)[:, None]
-  return means.sum(axis=0), jnp.asarray(len(means), logits.dtype)
+  if kind == "groups":
+    sums = sums / jnp.maximum(counts, 1)[:, None]
+    counts = jnp.ones_like(counts)
+  total = jnp.matmul(sums.sum(axis=0), kernel, precision="highest")
+  return total, counts.sum()

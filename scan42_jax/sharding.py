@@ -86,6 +86,12 @@ def replicated(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec())
 
 
+def num_batch_shards() -> int:
+  """Returns into how many parts the mesh in use splits a batch."""
+  mesh = jax.sharding.get_abstract_mesh()
+  return 1 if mesh.empty else math.prod(mesh.shape[a] for a in BATCH_AXES)
+
+
 def constrain_batch(x: Array, *, axis: int) -> Array:
   """Keeps `axis` of a traced array split by image; a no-op without a mesh."""
   if jax.sharding.get_abstract_mesh().empty:

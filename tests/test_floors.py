@@ -14,14 +14,14 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "scan42_jax"
 
 FLOORS = {
   0: ["types", "paths"],
-  1: [
+  1: ["precision", "sharding"],
+  2: [
     "models.",
     "losses.",
     "metrics.",
     "schedules",
     "guards",
     "checkpoint",
-    "sharding",
     "data.film",
     "data.rendering",
     "data.bounded",
@@ -32,16 +32,16 @@ FLOORS = {
     "data.masking",
     "data.batches",
   ],
-  2: ["datasets.", "objective", "optim", "telemetry", "weights."],
-  3: [
+  3: ["datasets.", "objective", "optim", "telemetry", "weights."],
+  4: [
     "data.finished",
     "data.sources",
     "data.pipeline",
     "settings",
     "train_step",
   ],
-  4: ["eval.", "config", "program"],
-  5: [
+  5: ["eval.", "config", "program"],
+  6: [
     "train",
     "data.workers",
     "data.records",
@@ -49,7 +49,7 @@ FLOORS = {
     "data.assembly",
     "data.prepare",
   ],
-  6: ["main"],
+  7: ["main"],
 }
 CORE = [
   "types",

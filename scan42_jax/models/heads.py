@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from scan42_jax.models.layers import DENSE_INIT
+from scan42_jax.precision import wide_matmul, widen
 from scan42_jax.types import Array, Float
 
 
@@ -27,40 +28,45 @@ class ProjectionHead(nn.Module):
   bottleneck_dim: int = 256
   dtype: jnp.dtype = jnp.float32
 
-  @nn.compact
+  def setup(self):
+    hidden = [self.hidden_dim] * (self.num_layers - 1)
+    self.mlp = [
+      nn.Dense(features, kernel_init=DENSE_INIT, dtype=self.dtype)
+      for features in [*hidden, self.bottleneck_dim]
+    ]
+    self.prototypes = Prototypes(self.bottleneck_dim, self.num_prototypes)
+
   def __call__(self, x: Float[Array, "*N D"]) -> Float[Array, "*N K"]:
     """Returns prototype logits: cosines times each prototype's gain."""
-    hidden = [self.hidden_dim] * (self.num_layers - 1)
-    for i, features in enumerate([*hidden, self.bottleneck_dim]):
-      if i:
-        x = jax.nn.gelu(x, approximate=False)
-      x = nn.Dense(
-        features, kernel_init=DENSE_INIT, dtype=self.dtype, name=f"mlp_{i}"
-      )(x)
-    wide = jnp.promote_types(self.dtype, jnp.float32)
-    return Prototypes(self.num_prototypes, name="prototypes")(
-      unit_length(x.astype(wide)).astype(self.dtype)
-    )
+    return wide_matmul(self.bottleneck(x), self.kernel())
+
+  def bottleneck(self, x: Float[Array, "*N D"]) -> Float[Array, "*N E"]:
+    """Returns the unit-length vectors that meet the prototypes."""
+    for i, dense in enumerate(self.mlp):
+      x = dense(jax.nn.gelu(x, approximate=False) if i else x)
+    return unit_length(widen(x)).astype(self.dtype)
+
+  def kernel(self) -> Float[Array, "E K"]:
+    """Returns the prototypes: unit columns times gains, float32."""
+    return self.prototypes()
 
 
 class Prototypes(nn.Module):
-  """Bias-free dense layer whose columns have a direction and a gain.
+  """A direction and a gain for each prototype.
 
   The gain starts at 1 and is trained, as in DINOv2's weight_norm layer.
   """
 
+  num_inputs: int
   num_prototypes: int
 
   @nn.compact
-  def __call__(self, x: Float[Array, "*N D"]) -> Float[Array, "*N K"]:
+  def __call__(self) -> Float[Array, "E K"]:
     direction = self.param(
-      "direction", DENSE_INIT, (x.shape[-1], self.num_prototypes)
+      "direction", DENSE_INIT, (self.num_inputs, self.num_prototypes)
     )
     gain = self.param("gain", nn.initializers.ones, (self.num_prototypes,))
-    kernel = direction * (gain / jnp.linalg.norm(direction, axis=0))
-    # A bf16 logit over a temperature of 0.04 would be off by up to 0.1.
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    return jnp.matmul(x, kernel.astype(x.dtype), preferred_element_type=wide)
+    return direction * (gain / jnp.linalg.norm(direction, axis=0))
 
 
 def unit_length(x: Float[Array, "*N D"]) -> Float[Array, "*N D"]:

@@ -73,10 +73,18 @@ class SelfDistillationNet:
     """Prototype logits of class tokens."""
     return self.dino_head.apply({"params": params["dino_head"]}, cls)
 
-  def ibot_logits(
+  def ibot_rows(
     self, params: Params, patches: Float[Array, "*N D"]
-  ) -> Float[Array, "*N K"]:
-    """Prototype logits of patch tokens."""
-    if self.ibot_head is None:
-      return self.dino_logits(params, patches)
-    return self.ibot_head.apply({"params": params["ibot_head"]}, patches)
+  ) -> Float[Array, "*N E"]:
+    """What patch tokens are to the prototypes: bottleneck outputs."""
+    return self._apply_ibot(params, patches, method="bottleneck")
+
+  def ibot_kernel(self, params: Params) -> Float[Array, "E K"]:
+    """The prototypes of patch tokens."""
+    return self._apply_ibot(params, method="kernel")
+
+  def _apply_ibot(self, params: Params, *inputs: Array, method: str) -> Array:
+    head, name = self.ibot_head, "ibot_head"
+    if head is None:
+      head, name = self.dino_head, "dino_head"
+    return head.apply({"params": params[name]}, *inputs, method=method)

@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 
 from scan42_jax.losses.ibot import ibot_loss
-from scan42_jax.losses.teacher import (
-  center_and_sharpen,
-  sinkhorn_knopp,
-  update_center,
-)
+from scan42_jax.losses.prototypes import PrototypeTargets, balance_prototypes
+from scan42_jax.losses.teacher import update_center
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +36,24 @@ def test_golden_loss_and_gradient(golden, teacher):
     weights = np.pad(_weights(mask), (0, padding))
     logits = arrays[f"in/teacher_masked_logits_{i}"]
     padded = np.pad(logits, [(0, padding), (0, 0)])
+    identity = np.eye(padded.shape[-1], dtype=np.float32)
     if teacher == "softmax":
-      probs = center_and_sharpen(padded, center, temperature)
+      bias = -center / temperature
     else:
-      probs = sinkhorn_knopp(padded, temperature, weights > 0)
+      bias = balance_prototypes(
+        padded[None], identity, temperature, valid=(weights > 0)[None]
+      )
+    targets = PrototypeTargets(padded[None], identity, bias, temperature)
     np.testing.assert_allclose(
-      probs[: len(logits)], expected["teacher_probs"], atol=5e-6
+      targets.probs(logits), expected["teacher_probs"], atol=5e-6
     )
 
-    def loss(student, probs=probs, weights=weights, mask=mask):
+    def loss(student, targets=targets, weights=weights, mask=mask):
       return ibot_loss(
-        student,
-        probs,
-        weights,
+        student[None],
+        targets.kernel,
+        targets,
+        weights[None],
         num_crops=len(mask),
         temperature=meta["student_temp"],
       )
@@ -72,17 +74,19 @@ def test_golden_loss_and_gradient(golden, teacher):
 def test_golden_dense_layout(golden):
   arrays, meta = golden
   mask = arrays["in/masks"][0][:2]
-  probs = center_and_sharpen(
-    arrays["in/dense_teacher_logits"], 0.0, meta["teacher_temp"][0]
+  teacher = arrays["in/dense_teacher_logits"]
+  identity = np.eye(teacher.shape[-1], dtype=np.float32)
+  targets = PrototypeTargets(
+    teacher, identity, np.zeros(len(identity)), meta["teacher_temp"][0]
   )
   np.testing.assert_allclose(
-    probs, arrays["out/dense/teacher_probs"], atol=5e-6
+    targets.probs(teacher), arrays["out/dense/teacher_probs"], atol=5e-6
   )
-  weights = mask / np.maximum(mask.sum(-1, keepdims=True), 1)
   loss = ibot_loss(
     arrays["in/dense_student_logits"],
-    probs,
-    weights,
+    identity,
+    targets,
+    mask / np.maximum(mask.sum(-1, keepdims=True), 1),
     num_crops=len(mask),
     temperature=meta["student_temp"],
   )
