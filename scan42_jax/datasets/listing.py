@@ -43,17 +43,18 @@ class FilmList(abc.ABC):
       ValueError, FileNotFoundError: one line about what the source lacks.
     """
     self._table_faults = []
-    places: dict[tuple[str, str], str] = {}
+    files: dict[str, str] = {}
+    images: dict[str, str] = {}
     for row in self.listed_rows():
-      yield row if row.fault else _mark_twin(row, places)
-      places.setdefault(("file", row.file), row.where)
+      yield row if row.fault else _mark_twin(row, files, images)
+      files.setdefault(row.file, row.where)
     yield from self._table_faults
     for folder in self.film_folders():
       prefix = folder.relative_to(self.options.source)
       for name in film_files.find_films(folder):
         file = (prefix / name).as_posix()
-        if ("file", file) not in places:
-          places["file", file] = file
+        if file not in files:
+          files[file] = file
           yield Row(file=file, where=file, fault="no table lists this film")
 
   def parse_table(
@@ -168,12 +169,18 @@ def with_labels(row: Row, cells: tables.Cells, names: tuple[str, ...]) -> Row:
   return dataclasses.replace(row, labels=values)
 
 
-def _mark_twin(row: Row, places: dict[tuple[str, str], str]) -> Row:
-  """Gives a row a fault if its file or image id has been listed before."""
-  keys = [("file", row.file), ("id", row.image_id or row.file)]
-  for key in keys:
-    if key in places:
-      fault = f"{key[1]} is listed twice: {places[key]} and {row.where}"
+def _mark_twin(row: Row, files: dict[str, str], images: dict[str, str]) -> Row:
+  """Gives a row a fault if its file or image id has been listed before.
+
+  Args:
+    row: the row.
+    files: places of the rows so far, by file.
+    images: likewise by image id; the row is added.
+  """
+  image_id = row.image_id or row.file
+  for name, places in ((row.file, files), (image_id, images)):
+    if name in places:
+      fault = f"{name} is listed twice: {places[name]} and {row.where}"
       return dataclasses.replace(row, fault=fault)
-  places.update(dict.fromkeys(keys, row.where))
+  images[image_id] = row.where
   return row

@@ -92,7 +92,7 @@ class Box:
   height: float
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
   """What the tables say of one film; its file has not been opened.
 
