@@ -48,8 +48,10 @@ FLOORS = {
     "data.manifest",
     "data.assembly",
     "data.prepare",
+    "extraction.",
+    "pictures.",
   ],
-  7: ["main"],
+  7: ["main", "features", "visualize"],
 }
 CORE = [
   "types",
@@ -71,11 +73,12 @@ CORE = [
 CORE_NEEDS = {"jax", "jaxlib", "flax", "optax", "einops", "numpy"}
 ONLY_IN = {
   "pydicom": ["data.dicom", "datasets."],
-  "PIL": ["data.images"],
+  "PIL": ["data.images", "pictures.drawing"],
   "grain": ["data.pipeline"],
   "orbax": ["checkpoint"],
   "clu": ["telemetry"],
   "tensorboard": ["telemetry"],
+  "pyarrow": ["extraction.outputs"],
   "flax.linen": ["models."],
   "ml_collections": ["config", "train", "main"],
 }

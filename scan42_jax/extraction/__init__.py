@@ -1,0 +1,1 @@
+"""Features of many films, in a file that survives any kill."""
