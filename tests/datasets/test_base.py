@@ -7,7 +7,7 @@ import pytest
 
 from scan42_jax.datasets import base, labels, reading, views
 from scan42_jax.datasets.folder import Folder
-from scan42_jax.datasets.reading import Options, Reading, Row
+from scan42_jax.datasets.reading import Box, Options, Reading, Row
 
 
 def _folder(tmp_path, **options) -> Folder:
@@ -58,7 +58,12 @@ def test_no_holdout_leaves_all_to_training(tmp_path):
 
 
 @pytest.mark.parametrize(
-  "wrong", [{"holdout_percent": 50.0}, {"short_side_px": 0}]
+  "wrong",
+  [
+    {"holdout_percent": 50.0},
+    {"short_side_px": 0},
+    {"max_broken_percent": 101.0},
+  ],
 )
 def test_impossible_options_are_refused(tmp_path, wrong):
   with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -93,6 +98,36 @@ def test_tables_go_before_headers(tmp_path):
     "M",
     31.0,
   )
+
+
+def test_texts_and_boxes_are_stored(tmp_path):
+  row = Row(
+    file="a",
+    report="FINDINGS: x IMPRESSION: y",
+    findings="x",
+    impression="y",
+    boxes=(Box(label=3, left=0.25, top=0.5, width=0.125, height=0.75),),
+  )
+  example = _folder(tmp_path).example(row, Reading(file="a"))
+  assert [example[name] for name in base.TEXTS] == [row.report, "x", "y", ""]
+  np.testing.assert_array_equal(example["boxes"], [[0.25, 0.5, 0.125, 0.75]])
+  np.testing.assert_array_equal(example["box_labels"], [3])
+  bare = _folder(tmp_path).example(Row(file="a"), Reading(file="a"))
+  assert bare["boxes"].shape == (0, 4) and bare["box_labels"].shape == (0,)
+
+
+def test_a_release_may_leave_only_validation_to_the_hash(tmp_path):
+  class Listed(Folder):
+    HASHED_SPLITS = ("validation",)
+
+  options = Options(source=tmp_path, holdout_percent=30.0)
+  dataset = Listed(options, data_dir=str(tmp_path))
+  rows = [Row(file=f"{i}.png") for i in range(200)]
+  splits = [dataset.split(row, Reading(file=row.file)) for row in rows]
+  assert set(splits) == {"train", "validation"}
+  assert 30 < splits.count("validation") < 90
+  official = Row(file="x", split="test")
+  assert dataset.split(official, Reading(file="x")) == "test"
 
 
 def test_film_without_labels_has_them_missing(tmp_path):

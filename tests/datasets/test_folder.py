@@ -46,6 +46,8 @@ def test_table_is_read(tmp_path):
         "sex": "female",
         "age": "61",
         "report": "Clear lungs,\nno effusion.",
+        "findings": "Clear lungs.",
+        "indication": "Cough.",
         "edema": "1.0",
         "mass": "-1",
         "mask_heart": "masks/a.png",
@@ -61,6 +63,11 @@ def test_table_is_read(tmp_path):
   )
   assert (first.sex, first.age_years) == ("F", 61.0)
   assert first.report == "Clear lungs,\nno effusion."
+  assert (first.findings, first.impression, first.indication) == (
+    "Clear lungs.",
+    "",
+    "Cough.",
+  )
   assert first.labels == (labels.POSITIVE, labels.UNCERTAIN)
   assert first.masks == {"heart": "masks/a.png"}
   assert second.labels == (labels.MISSING, labels.NEGATIVE)

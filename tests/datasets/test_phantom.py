@@ -6,6 +6,7 @@ import pydicom
 import pytest
 
 from scan42_jax.data import images
+from scan42_jax.data.pipeline import open_films
 from scan42_jax.datasets import phantom, phantom_files, phantom_film
 from scan42_jax.datasets.phantom_files import (
   sample_storage,
@@ -120,3 +121,13 @@ def test_raw_films_lie_in_the_source(prepared):
   files = list((folder / "source").rglob("*.dcm"))
   assert len(files) == sum(manifest["films"].values())
   assert len(list((folder / "source").rglob("*.png"))) == 3 * len(files)
+
+
+def test_reports_come_in_sections(prepared):
+  folder, _, _ = prepared
+  for example in open_films(folder / "data", "phantom", "train"):
+    case = phantom_film.describe(0, int(example["image_id"]))
+    assert example["findings"] == case.report_findings
+    assert example["impression"] == case.impression
+    assert example["findings"] in example["report"]
+    assert example["indication"] == ""
