@@ -278,11 +278,11 @@ def test_killed_run_goes_on_where_it_was(tmp_path):
 @pytest.mark.parametrize(
   ("dataset", "place", "options", "message"),
   [
-    ("nih", "raw", {}, "unknown dataset 'nih'; known are chexpert, folder"),
+    ("nih", "raw", {}, "unknown dataset 'nih'; known are brax, "),
     ("folder", "raw/no", {}, "no is no folder; give --source=DIR"),
     ("folder", "raw/empty", {}, "holds no DICOM, PNG or JPEG file"),
     ("folder", "raw/bad", {}, "1 were tried; the first, bad.png: damaged"),
-    ("chexpert", "raw", {}, r"none of train\.csv"),
+    ("chexpert", "raw", {}, r"train\.csv or .* is not in"),
     ("folder", "raw", {"labels_csv": "raw/t.csv"}, "t.csv has no column file"),
     ("folder", "raw", {"labels_csv": "raw/u.csv"}, "u.csv does not exist"),
   ],
