@@ -12,7 +12,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-import einops
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -90,7 +89,7 @@ def teacher_targets(
 ) -> Targets:
   """Encodes unmasked global crops and turns their logits into targets."""
   crops = batch.global_crops
-  tokens = net.encode(teacher, merge(crops))
+  (tokens,) = net.encode_crops(teacher, [crops])
   cls = net.dino_logits(teacher, split(tokens.cls, crops))
   masked = gather_masked(split(tokens.patches, crops), batch)
   rows, kernel = net.ibot_rows(teacher, masked), net.ibot_kernel(teacher)
@@ -124,10 +123,12 @@ def student_loss(
 ) -> tuple[Float[Array, ""], Metrics]:
   """Returns the loss and its weighted terms, which sum to it."""
   crops = batch.global_crops
-  global_key, local_key = jax.random.split(drop_path_key)
-  mask = einops.rearrange(batch.patch_mask, "b g p -> (b g) p")
-  tokens = net.encode(student, merge(crops), mask, drop_path_key=global_key)
-  local = net.encode(student, merge(batch.local_crops), drop_path_key=local_key)
+  tokens, local = net.encode_crops(
+    student,
+    [crops, batch.local_crops],
+    batch.patch_mask,
+    drop_path_key=drop_path_key,
+  )
   cls = split(tokens.cls, crops)
   global_term, local_term = dino_loss(
     net.dino_logits(student, cls),
@@ -141,7 +142,7 @@ def student_loss(
     net.ibot_kernel(student),
     targets.ibot,
     batch.mask_weight,
-    num_crops=mask.shape[0],
+    num_crops=len(tokens.cls),
     temperature=settings.student_temperature,
   )
   koleo_term = sum(
@@ -171,15 +172,10 @@ def target_statistics(targets: Targets) -> Metrics:
   return {"teacher_entropy": entropy.mean(), "prototype_use": used.mean()}
 
 
-def merge(crops: Float[Array, "B G *X"]) -> Float[Array, "N *X"]:
-  """Joins image and crop axis; an image's crops stay neighbours."""
-  return crops.reshape(-1, *crops.shape[2:])
-
-
 def split(
   rows: Float[Array, "N *X"], crops: Float[Array, "B G *Y"]
 ) -> Float[Array, "B G *X"]:
-  """Undoes `merge` for what was computed from `crops`."""
+  """Parts the image and crop axes of what was computed from `crops`."""
   return rows.reshape(*crops.shape[:2], *rows.shape[1:])
 
 

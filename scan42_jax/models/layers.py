@@ -10,10 +10,19 @@ import einops
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scan42_jax.types import Array, Float
 
 DENSE_INIT = nn.initializers.truncated_normal(0.02)
+
+
+Crops = tuple[tuple[int, int], ...]
+"""(crops, tokens of one) for each resolution in a row of tokens.
+
+All of an image's crops lie in one row, so that norms and matrix products see
+one large array; only attention tells crops apart.
+"""
 
 
 class PatchEmbed(nn.Module):
@@ -42,15 +51,28 @@ class Attention(nn.Module):
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, tokens: Float[Array, "N T D"]) -> Float[Array, "N T D"]:
+  def __call__(
+    self, tokens: Float[Array, "N T D"], crops: Crops | None = None
+  ) -> Float[Array, "N T D"]:
     width = tokens.shape[-1]
     qkv = _dense(3 * width, self.dtype, "qkv")(tokens)
-    q, k, v = einops.rearrange(
-      qkv, "n t (three h d) -> three n t h d", three=3, h=self.num_heads
-    )
-    mixed = _attend(q, k, v)
-    mixed = einops.rearrange(mixed, "n t h d -> n t (h d)")
-    return _dense(width, self.dtype, "proj")(mixed)
+    mixed, start = [], 0
+    for count, length in crops or ((1, tokens.shape[1]),):
+      end = start + count * length
+      q, k, v = einops.rearrange(
+        qkv[:, start:end],
+        "n (c t) (three h d) -> three (n c) t h d",
+        c=count,
+        three=3,
+        h=self.num_heads,
+      )
+      mixed.append(
+        einops.rearrange(
+          _attend(q, k, v), "(n c) t h d -> n (c t) (h d)", c=count
+        )
+      )
+      start = end
+    return _dense(width, self.dtype, "proj")(jnp.concatenate(mixed, axis=1))
 
 
 def _attend(
@@ -124,33 +146,42 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, "N T D"], train: bool
+    self, x: Float[Array, "N T D"], train: bool, crops: Crops | None = None
   ) -> Float[Array, "N T D"]:
     feed_forward = SwiGlu if self.swiglu else Mlp
     branch = Attention(self.num_heads, self.dtype, name="attn")(
-      layer_norm(self.dtype, "norm1")(x)
+      layer_norm(self.dtype, "norm1")(x), crops
     )
     branch = LayerScale(self.layer_scale, name="scale1")(branch)
-    x = x + self._drop(branch, train)
+    x = x + self._drop(branch, train, crops)
     branch = feed_forward(self.hidden, self.dtype, name="mlp")(
       layer_norm(self.dtype, "norm2")(x)
     )
     branch = LayerScale(self.layer_scale, name="scale2")(branch)
-    return x + self._drop(branch, train)
+    return x + self._drop(branch, train, crops)
 
   def _drop(
-    self, branch: Float[Array, "N T D"], train: bool
+    self, branch: Float[Array, "N T D"], train: bool, crops: Crops | None
   ) -> Float[Array, "N T D"]:
-    """Drops the branch of whole samples and rescales the kept ones."""
+    """Drops the branch of whole crops and rescales the kept ones."""
     if not train or self.drop_path == 0:
       return branch
+    counts, lengths = zip(*crops or ((1, branch.shape[1]),), strict=True)
     keep = jax.random.bernoulli(
-      self.make_rng("drop_path"), 1 - self.drop_path, (branch.shape[0], 1, 1)
+      self.make_rng("drop_path"),
+      1 - self.drop_path,
+      (len(branch), sum(counts)),
     )
-    return jnp.where(keep, branch / (1 - self.drop_path), 0)
+    keep = jnp.repeat(
+      keep,
+      np.repeat(lengths, counts),
+      axis=1,
+      total_repeat_length=branch.shape[1],
+    )
+    return jnp.where(keep[..., None], branch / (1 - self.drop_path), 0)
 
 
-def layer_norm(dtype: jnp.dtype, name: str) -> nn.LayerNorm:
+def layer_norm(dtype: jnp.dtype, name: str | None = None) -> nn.LayerNorm:
   """LayerNorm with DINOv2's epsilon and an exact two-pass variance."""
   return nn.LayerNorm(
     epsilon=1e-6, dtype=dtype, use_fast_variance=False, name=name

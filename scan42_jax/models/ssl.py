@@ -6,6 +6,7 @@ Student and teacher are this one definition and two trees.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -48,24 +49,27 @@ class SelfDistillationNet:
       )
     }
 
-  def encode(
+  def encode_crops(
     self,
     params: Params,
-    images: Float[Array, "N H W C"],
-    patch_mask: Bool[Array, "N P"] | None = None,
+    crops: Sequence[Float[Array, "B _ _ _ C"]],
+    patch_mask: Bool[Array, "B G P"] | None = None,
     *,
     drop_path_key: Array | None = None,
-  ) -> EncoderOutput:
-    """Encodes images; a key switches stochastic depth on."""
+  ) -> tuple[EncoderOutput, ...]:
+    """Encodes crops by resolution; a key switches stochastic depth on.
+
+    See `VisionTransformer.encode_crops`.
+    """
     rngs = None if drop_path_key is None else {"drop_path": drop_path_key}
-    (output,) = self.encoder.apply(
+    return self.encoder.apply(
       {"params": params["encoder"]},
-      images,
+      crops,
       patch_mask,
       train=drop_path_key is not None,
       rngs=rngs,
+      method="encode_crops",
     )
-    return output
 
   def dino_logits(
     self, params: Params, cls: Float[Array, "*N D"]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from scan42_jax.models.layers import DENSE_INIT, Block, PatchEmbed, layer_norm
 from scan42_jax.models.position import resize_position_embedding
@@ -72,7 +73,26 @@ class VisionTransformer(nn.Module):
   config: ViTConfig
   dtype: jnp.dtype = jnp.float32
 
-  @nn.compact
+  def setup(self):
+    config = self.config
+    tiny = nn.initializers.normal(1e-6)
+    side = config.image_size // config.patch_size
+    self.cls_token = self.param("cls_token", tiny, (1, config.width))
+    self.mask_token = self.param(
+      "mask_token", nn.initializers.zeros, (1, config.width)
+    )
+    self.position_embedding = self.param(
+      "position_embedding", DENSE_INIT, (1 + side**2, config.width)
+    )
+    if config.num_registers:
+      self.registers = self.param(
+        "registers", tiny, (config.num_registers, config.width)
+      )
+    self.patch_embed = PatchEmbed(config.width, config.patch_size, self.dtype)
+    for i in range(config.depth):
+      setattr(self, f"block_{i:02d}", self._block())
+    self.norm = layer_norm(self.dtype)
+
   def __call__(
     self,
     images: Float[Array, "N H W C"],
@@ -80,7 +100,6 @@ class VisionTransformer(nn.Module):
     *,
     layers: Sequence[int] | None = None,
     norm: bool = True,
-    train: bool = False,
   ) -> tuple[EncoderOutput, ...]:
     """Encodes images whose sides are multiples of the patch size.
 
@@ -89,22 +108,57 @@ class VisionTransformer(nn.Module):
       patch_mask: patches to replace by the mask token.
       layers: blocks to return, counted from 0; the last one by default.
       norm: apply the final norm to every returned block.
-      train: drop paths, with an rng named 'drop_path'.
     """
-    config = self.config
-    final_norm = layer_norm(self.dtype, "norm")
-    wanted = (config.depth - 1,) if layers is None else tuple(layers)
+    last = self.config.depth - 1
+    wanted = (last,) if layers is None else tuple(layers)
     tokens = self._embed(images, patch_mask)
     outputs = {}
-    for i in range(config.depth):
-      tokens = self._block(i)(tokens, train)
+    for i in range(last + 1):
+      tokens = getattr(self, f"block_{i:02d}")(tokens, False, None)
       if i in wanted:
-        outputs[i] = self._split(final_norm(tokens) if norm else tokens)
+        outputs[i] = self._split(self.norm(tokens) if norm else tokens)
     return tuple(outputs[i] for i in wanted)
 
-  def _block(self, index: int) -> nn.Module:
+  def encode_crops(
+    self,
+    crops: Sequence[Float[Array, "B _ _ _ C"]],
+    patch_mask: Bool[Array, "B G P"] | None = None,
+    *,
+    train: bool = False,
+  ) -> tuple[EncoderOutput, ...]:
+    """Encodes crops of several resolutions in one pass through the blocks.
+
+    Args:
+      crops: one array [B, crops, H, W, C] for each resolution.
+      patch_mask: patches of the first one to replace by the mask token.
+      train: drop paths, with an rng named 'drop_path'.
+
+    Returns:
+      For each resolution the tokens of all its crops, [B * crops, ...].
+    """
+    rows, shapes = [], []
+    for i, images in enumerate(crops):
+      mask = None
+      if i == 0 and patch_mask is not None:
+        mask = patch_mask.reshape(-1, patch_mask.shape[-1])
+      tokens = self._embed(images.reshape(-1, *images.shape[2:]), mask)
+      shapes.append((images.shape[1], tokens.shape[1]))
+      rows.append(tokens.reshape(len(images), -1, tokens.shape[-1]))
+    x = jnp.concatenate(rows, axis=1)
+    for i in range(self.config.depth):
+      x = getattr(self, f"block_{i:02d}")(x, train, tuple(shapes))
+    x = self.norm(x)
+    ends = np.cumsum([count * length for count, length in shapes])
+    return tuple(
+      self._split(part.reshape(-1, length, x.shape[-1]))
+      for part, (_, length) in zip(
+        jnp.split(x, ends[:-1], axis=1), shapes, strict=True
+      )
+    )
+
+  def _block(self) -> nn.Module:
     config = self.config
-    block = nn.remat(Block, static_argnums=(2,)) if config.remat else Block
+    block = nn.remat(Block, static_argnums=(2, 3)) if config.remat else Block
     return block(
       num_heads=config.num_heads,
       hidden=int(config.width * config.mlp_ratio),
@@ -112,7 +166,6 @@ class VisionTransformer(nn.Module):
       layer_scale=config.layer_scale,
       drop_path=config.drop_path,
       dtype=self.dtype,
-      name=f"block_{index:02d}",
     )
 
   def _embed(
@@ -120,29 +173,21 @@ class VisionTransformer(nn.Module):
   ) -> Float[Array, "N T D"]:
     """Patches, positions and extra tokens, in DINOv2's order."""
     config = self.config
-    width, size = config.width, config.patch_size
-    side = config.image_size // size
-    tiny = nn.initializers.normal(1e-6)
-    cls_token = self.param("cls_token", tiny, (1, width))
-    mask_token = self.param("mask_token", nn.initializers.zeros, (1, width))
-    table = self.param("position_embedding", DENSE_INIT, (1 + side**2, width))
-
-    patches = PatchEmbed(width, size, self.dtype, name="patch_embed")(images)
+    patches = self.patch_embed(images)
     if patch_mask is not None:
       patches = jnp.where(
-        patch_mask[..., None], mask_token.astype(self.dtype), patches
+        patch_mask[..., None], self.mask_token.astype(self.dtype), patches
       )
-    grid = (images.shape[1] // size, images.shape[2] // size)
+    size = config.patch_size
     positions = resize_position_embedding(
-      table,
-      grid,
+      self.position_embedding,
+      (images.shape[1] // size, images.shape[2] // size),
       offset=config.position_offset,
       antialias=config.position_antialias,
     ).astype(self.dtype)
-    extra = cls_token.astype(self.dtype) + positions[:1]
+    extra = self.cls_token.astype(self.dtype) + positions[:1]
     if config.num_registers:
-      registers = self.param("registers", tiny, (config.num_registers, width))
-      extra = jnp.concatenate([extra, registers.astype(self.dtype)])
+      extra = jnp.concatenate([extra, self.registers.astype(self.dtype)])
     extra = jnp.broadcast_to(extra, (len(images), *extra.shape))
     return jnp.concatenate([extra, patches + positions[1:]], axis=1)
 

@@ -110,7 +110,7 @@ def test_bfloat16_activations_leave_parameters_float32():
   assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype("float32")}
 
 
-def test_drop_path_drops_branches_of_whole_samples():
+def test_drop_path_drops_branches_of_whole_crops():
   config = ViTConfig(
     width=16,
     depth=1,
@@ -120,17 +120,40 @@ def test_drop_path_drops_branches_of_whole_samples():
     layer_scale=1.0,
   )
   net = VisionTransformer(config)
-  images = jnp.ones((512, 28, 28, 3))
-  params = net.init(jax.random.key(0), images[:1])
-  (dropped,) = net.apply(
+  crops = [jnp.ones((256, n, size, size, 3)) for n, size in [(2, 28), (3, 14)]]
+  params = net.init(jax.random.key(0), crops[0][:1, 0])
+  outputs = net.apply(
     params,
-    images,
-    norm=False,
+    crops,
     train=True,
     rngs={"drop_path": jax.random.key(1)},
+    method="encode_crops",
   )
-  kinds = np.unique(np.round(np.asarray(dropped.cls), 4), axis=0)
-  assert len(kinds) == 4  # Two branches, each kept or dropped.
+  for tokens in outputs:
+    values = np.round(np.asarray([tokens.cls, tokens.registers[:, 0]]), 4)
+    kinds = np.unique(
+      values.swapaxes(0, 1).reshape(len(tokens.cls), -1), axis=0
+    )
+    assert len(kinds) == 4  # Two branches, each kept or dropped.
+
+
+def test_crops_in_one_pass_are_as_if_encoded_apart():
+  config = ViTConfig(width=16, depth=2, num_heads=2, image_size=28)
+  net = VisionTransformer(config)
+  large = jax.random.normal(jax.random.key(0), (3, 2, 28, 42, 3))
+  small = jax.random.normal(jax.random.key(1), (3, 4, 14, 14, 3))
+  mask = jax.random.bernoulli(jax.random.key(2), 0.4, (3, 2, 6))
+  params = net.init(jax.random.key(3), large[0])
+  ours = net.apply(params, [large, small], mask, method="encode_crops")
+  apart = [
+    net.apply(params, large.reshape(6, 28, 42, 3), mask.reshape(6, 6))[0],
+    net.apply(params, small.reshape(12, 14, 14, 3))[0],
+  ]
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
+    list(ours),
+    apart,
+  )
 
 
 def test_remat_changes_no_number():
