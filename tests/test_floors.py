@@ -30,6 +30,7 @@ FLOORS = {
     "data.image_ops",
     "data.crops",
     "data.masking",
+    "data.mask_text",
     "data.batches",
   ],
   3: ["datasets.", "objective", "optim", "telemetry", "weights."],

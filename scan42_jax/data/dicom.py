@@ -10,6 +10,7 @@ import io
 import logging
 import math
 import os
+import pathlib
 import re
 import warnings
 import zlib
@@ -103,6 +104,30 @@ def read_dicom(data: bytes, *, published: bool = False) -> Film:
     raise
   # Damaged bytes make the parser raise nearly anything; the text of its errors
   # is kept out because it may quote the header.
+  except Exception as error:
+    raise RejectedFilm(f"damaged DICOM ({type(error).__name__})") from None
+
+
+def read_size(path: str | pathlib.Path) -> tuple[int, int]:
+  """Returns height and width of a film, from its header alone.
+
+  Raises:
+    RejectedFilm: the header cannot be read, or is deflated.
+  """
+  try:
+    with config.disable_value_validation(), warnings.catch_warnings():
+      warnings.simplefilter("ignore")
+      # Deflated files have no header that could be read alone.
+      meta = filereader.read_file_meta_info(path)
+      if meta.TransferSyntaxUID == uid.DeflatedExplicitVRLittleEndian:
+        raise RejectedFilm("deflated, so it has no size to be read first")
+      tags = ["Rows", "Columns"]
+      header = pydicom.dcmread(
+        path, stop_before_pixels=True, specific_tags=tags
+      )
+      return int(header.Rows), int(header.Columns)
+  except RejectedFilm:
+    raise
   except Exception as error:
     raise RejectedFilm(f"damaged DICOM ({type(error).__name__})") from None
 

@@ -24,6 +24,7 @@ __all__ = [
   "RejectedFilm",
   "decode_film",
   "encode_film",
+  "encode_mask",
   "equalize_histogram",
   "read_film",
   "shrink",
@@ -118,6 +119,13 @@ def encode_film(pixels: np.ndarray, *, quality: int = 95) -> bytes:
   """Encodes uint8 [H, W] as a grey JPEG; the published run had quality 75."""
   stream = io.BytesIO()
   Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+  return stream.getvalue()
+
+
+def encode_mask(mask: np.ndarray) -> bytes:
+  """Encodes bool [H, W] as a grey PNG of 0 and 255."""
+  stream = io.BytesIO()
+  Image.fromarray(mask.astype(np.uint8) * 255).save(stream, "PNG")
   return stream.getvalue()
 
 

@@ -102,8 +102,9 @@ class FilmDataset(tfds.core.GeneratorBasedBuilder, listing.FilmList):
     paths += [self.options.source / file for file in row.masks.values()]
     stats = [path.stat() for path in paths]
     files = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
-    # The row's view takes part because it decides whether the film is kept.
-    known = (str(self.VERSION), row.view, files, self._reading_options())
+    # View and skip take part because they decide whether the film is kept.
+    known = (str(self.VERSION), row.view, row.skip)
+    known += (files, self._reading_options())
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
   def split(self, row: Row, found: Reading) -> str:

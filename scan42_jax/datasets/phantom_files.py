@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import pathlib
-import struct
-import zlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,7 +19,7 @@ from pydicom.uid import (
   ExplicitVRLittleEndian,
 )
 
-from scan42_jax.data.images import Film
+from scan42_jax.data.images import Film, encode_mask
 from scan42_jax.datasets import reading
 from scan42_jax.datasets.phantom_film import PhantomFilm, render
 from scan42_jax.datasets.reading import Options, Row
@@ -129,23 +127,7 @@ def write_dicom(
 
 def write_mask(path: pathlib.Path, mask: Bool[np.ndarray, "H W"]) -> None:
   """Writes a mask as grey PNG of 0 and 255."""
-  height, width = mask.shape
-  header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-  # Every row opens with its filter, 0 for none.
-  rows = np.pad(mask.astype(np.uint8) * 255, ((0, 0), (1, 0)))
-  chunks = (
-    (b"IHDR", header),
-    (b"IDAT", zlib.compress(rows.tobytes())),
-    (b"IEND", b""),
-  )
-  encoded = b"\x89PNG\r\n\x1a\n" + b"".join(
-    struct.pack(">I", len(data))
-    + kind
-    + data
-    + struct.pack(">I", zlib.crc32(kind + data))
-    for kind, data in chunks
-  )
-  _write_whole(path, encoded)
+  _write_whole(path, encode_mask(mask))
 
 
 def _write_whole(path: pathlib.Path, data: bytes) -> None:

@@ -112,6 +112,8 @@ class Row:
     boxes: findings that somebody outlined.
     masks: name of MASK_NAMES -> PNG file under the source folder.
     where: the row's place for messages: 'train.csv row 17'.
+    skip: why the film, though sound, is not wanted; films are counted by this
+      reason and not opened.
     fault: why the row cannot be used; it then goes to the quarantine list and
       its file is not opened. `file` may then also name a row or a table.
   """
@@ -131,6 +133,7 @@ class Row:
   boxes: tuple[Box, ...] = ()
   masks: Mapping[str, str] = dataclasses.field(default_factory=dict)
   where: str = ""
+  skip: str = ""
   fault: str = ""
 
 
@@ -179,6 +182,8 @@ def read_row(row: Row, fingerprint: str, *, options: Options, load: Loader):
     The Reading.
   """
   known = {"file": row.file, "fingerprint": fingerprint}
+  if row.skip:
+    return Reading(**known, refused=row.skip)
   try:
     film, masks = load(row, options)
   except images.RejectedFilm as error:
