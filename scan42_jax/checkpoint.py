@@ -7,12 +7,13 @@ word. The position in the data is `state.step`. The only importer of orbax.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -162,40 +163,95 @@ class _GoodStep(policies.PreservationPolicy):
     return [checkpoint.step == self.step for checkpoint in checkpoints]
 
 
-def read_teacher(workdir: pathlib.Path) -> tuple[dict[str, Any], Any]:
-  """Reads the newest teacher of a work folder, without any mesh.
+@dataclasses.dataclass(frozen=True)
+class Stored:
+  """What a checkpoint holds of a run, read without any mesh.
 
-  Returns:
-    The stored configuration and the teacher's parameters as numpy arrays.
+  Attributes:
+    step: its step.
+    config: the resolved settings as plain JSON.
+    params: parameters of one network as numpy arrays.
+  """
+
+  step: int
+  config: dict[str, Any]
+  params: Any
+
+
+def read_checkpoint(
+  workdir: pathlib.Path,
+  *,
+  step: int | None = None,
+  which: Literal["teacher", "student"] = "teacher",
+) -> Stored:
+  """Reads one network of a work folder, after its files were verified.
+
+  Args:
+    workdir: of a run.
+    step: which checkpoint; None takes the newest that verifies.
+    which: network.
 
   Raises:
-    ValueError: the folder has no checkpoint that verifies.
+    FileNotFoundError: no such work folder, no checkpoint, or no such step.
+    ValueError: what was asked for is damaged.
   """
   root = workdir / "checkpoints"
-  steps = [int(p.name) for p in root.iterdir() if p.name.isdigit()]
-  for step in sorted(steps, reverse=True):
-    folder = (root / str(step)).absolute()
+  steps = _steps(workdir)
+  if step is not None:
+    if step not in steps:
+      raise FileNotFoundError(
+        f"{root} has no step {step}; it has {', '.join(map(str, steps))}"
+      )
+    verify(root / str(step))
+    return _read_stored(root, step, which)
+  for newest in reversed(steps):
     try:
-      verify(folder)
+      verify(root / str(newest))
     except ValueError as error:
-      logger.warning("checkpoint %d is left out: %s", step, error)
+      logger.warning("checkpoint %d is left out: %s", newest, error)
       continue
-    handler = ocp.PyTreeCheckpointer()
-    shapes = handler.metadata(folder / "state").item_metadata.tree["teacher"]
+    return _read_stored(root, newest, which)
+  raise ValueError(f"{root} holds no checkpoint that can be read")
+
+
+def _steps(workdir: pathlib.Path) -> list[int]:
+  """Returns the finished steps of a work folder, at least one."""
+  if not workdir.is_dir():
+    raise FileNotFoundError(f"{workdir}: no such work folder")
+  folders = (workdir / "checkpoints").glob("*")
+  steps = sorted(int(p.name) for p in folders if p.name.isdigit())
+  if not steps:
+    raise FileNotFoundError(
+      f"{workdir} holds no checkpoint; name the --workdir of a run that saved"
+      " one"
+    )
+  return steps
+
+
+def _read_stored(root: pathlib.Path, step: int, which: str) -> Stored:
+  folder = (root / str(step)).absolute()
+  # Of the whole step, not of an item: orbax keeps its own metadata there, and
+  # warns of every folder that has none.
+  handler = ocp.CompositeCheckpointHandler(
+    state=ocp.PyTreeCheckpointHandler(), config=ocp.JsonCheckpointHandler()
+  )
+  with ocp.Checkpointer(handler) as reader:
+    shapes = reader.metadata(folder).item_metadata["state"].tree[which]
     arrays = jax.tree.map(
       lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes
     )
-    state = handler.restore(
-      folder / "state",
-      args=ocp.args.PyTreeRestore(
-        item={"teacher": shapes},
-        restore_args={"teacher": arrays},
-        partial_restore=True,
+    stored = reader.restore(
+      folder,
+      args=ocp.args.Composite(
+        state=ocp.args.PyTreeRestore(
+          item={which: shapes},
+          restore_args={which: arrays},
+          partial_restore=True,
+        ),
+        config=ocp.args.JsonRestore(),
       ),
     )
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-      return reader.restore(folder / "config"), state["teacher"]
-  raise ValueError(f"{root} holds no checkpoint that can be read")
+  return Stored(step=step, config=stored.config, params=stored.state[which])
 
 
 def verify(folder: pathlib.Path) -> None:

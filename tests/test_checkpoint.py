@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from scan42_jax.checkpoint import Checkpoints
+from scan42_jax.checkpoint import Checkpoints, read_checkpoint
 from scan42_jax.sharding import make_mesh
 
 
@@ -141,3 +141,54 @@ def test_a_good_step_outlives_newer_ones_and_the_process(tmp_path):
   names = {p.name for p in (tmp_path / "checkpoints").iterdir()}
   assert names == {"1", "4"}
   assert Checkpoints(tmp_path, keep=1).good_step == 1
+
+
+def _write_networks(workdir, steps):
+  """Checkpoints with two networks, as training writes them."""
+  checkpoints = Checkpoints(workdir, keep=5)
+  for step in steps:
+    networks = {"teacher": _state(step), "student": _state(-step)}
+    checkpoints.save(step, networks, {"step": step})
+    checkpoints.wait()
+  checkpoints.close()
+
+
+def test_networks_are_read_by_step_and_name(tmp_path, caplog):
+  _write_networks(tmp_path, [1, 2])
+  for arguments, step, value in [
+    ({}, 2, 2.0),
+    ({"step": 1}, 1, 1.0),
+    ({"which": "student"}, 2, -2.0),
+    ({"step": 1, "which": "student"}, 1, -1.0),
+  ]:
+    stored = read_checkpoint(tmp_path, **arguments)
+    assert stored.step == step and stored.config == {"step": step}
+    assert stored.params["w"][0] == value
+    assert isinstance(stored.params["w"], np.ndarray)
+  # Orbax warns where it misses metadata; a reader has nothing to worry about.
+  assert caplog.text == ""
+
+
+def test_only_the_newest_may_be_replaced_when_it_is_damaged(tmp_path, caplog):
+  _write_networks(tmp_path, [1, 2])
+  _flip_a_byte(tmp_path / "checkpoints" / "2")
+  assert read_checkpoint(tmp_path).step == 1
+  assert "checkpoint 2 is left out" in caplog.text
+  with pytest.raises(ValueError, match="is not what was written"):
+    read_checkpoint(tmp_path, step=2)
+  _flip_a_byte(tmp_path / "checkpoints" / "1")
+  with pytest.raises(ValueError, match="no checkpoint that can be read"):
+    read_checkpoint(tmp_path)
+
+
+def test_what_is_absent_is_named(tmp_path):
+  with pytest.raises(FileNotFoundError, match="absent: no such work folder"):
+    read_checkpoint(tmp_path / "absent")
+  with pytest.raises(FileNotFoundError, match="holds no checkpoint; name the"):
+    read_checkpoint(tmp_path)
+  _write_networks(tmp_path, [3, 10])
+  with pytest.raises(FileNotFoundError) as caught:
+    read_checkpoint(tmp_path, step=4)
+  assert str(caught.value) == (
+    f"{tmp_path / 'checkpoints'} has no step 4; it has 3, 10"
+  )

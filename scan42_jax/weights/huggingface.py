@@ -1,54 +1,54 @@
-"""Reads DINOv2 encoders from Hugging Face folders, as transformers saves them.
+"""DINOv2 encoders in Hugging Face folders, as transformers saves them.
 
 A folder holds config.json, which states the shape, and safetensors files. Names
-are translated to DINOv2's; dinov2.py does the rest.
+are translated to DINOv2's and back; dinov2.py does the rest.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
-import re
-from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
 from scan42_jax.models.vit import ViTConfig
-from scan42_jax.weights.dinov2 import from_dinov2
+from scan42_jax.weights.dinov2 import from_dinov2, to_dinov2
+from scan42_jax.weights.huggingface_config import read_config, read_json
+from scan42_jax.weights.names import NameTable, unchanged
 
-# transformers resizes position tables to the very size, but antialiases only
-# where the model type has registers.
-_ANTIALIAS = {"dinov2": False, "dinov2_with_registers": True}
-
-# What our encoder is built for; absent keys mean these values, too.
-_FIXED = {
-  "hidden_act": "gelu",
-  "layer_norm_eps": 1e-6,
-  "num_channels": 3,
-  "qkv_bias": True,
-  "use_mask_token": True,
-}
-
-_LAYER = r"encoder\.layer\.(\d+)\."
+_LAYER = "encoder.layer.{block}."
 _NAMES = (
-  (r"embeddings\.(cls_token|mask_token|register_tokens)", r"\1"),
-  (r"embeddings\.position_embeddings", "pos_embed"),
-  (r"embeddings\.patch_embeddings\.projection\.(\w+)", r"patch_embed.proj.\1"),
-  (r"layernorm\.(\w+)", r"norm.\1"),
-  (_LAYER + r"(norm\d\.\w+)", r"blocks.\1.\2"),
-  (_LAYER + r"layer_scale(\d)\.lambda1", r"blocks.\1.ls\2.gamma"),
+  ("embeddings.{token}", "{token}"),
+  ("embeddings.position_embeddings", "pos_embed"),
+  ("embeddings.patch_embeddings.projection.{kind}", "patch_embed.proj.{kind}"),
+  ("layernorm.{kind}", "norm.{kind}"),
+  (_LAYER + "norm{n}.{kind}", "blocks.{block}.norm{n}.{kind}"),
+  (_LAYER + "layer_scale{n}.lambda1", "blocks.{block}.ls{n}.gamma"),
   (
-    _LAYER + r"attention\.attention\.(query|key|value)\.(\w+)",
-    r"blocks.\1.attn.\2.\3",
+    _LAYER + "attention.attention.{part}.{kind}",
+    "blocks.{block}.attn.{part}.{kind}",
   ),
-  (_LAYER + r"attention\.output\.dense\.(\w+)", r"blocks.\1.attn.proj.\2"),
-  (_LAYER + r"(mlp\.fc\d\.\w+)", r"blocks.\1.\2"),
-  (_LAYER + r"mlp\.weights_in\.(\w+)", r"blocks.\1.mlp.w12.\2"),
-  (_LAYER + r"mlp\.weights_out\.(\w+)", r"blocks.\1.mlp.w3.\2"),
+  (
+    _LAYER + "attention.output.dense.{kind}",
+    "blocks.{block}.attn.proj.{kind}",
+  ),
+  (_LAYER + "mlp.fc{n}.{kind}", "blocks.{block}.mlp.fc{n}.{kind}"),
+  (_LAYER + "mlp.weights_in.{kind}", "blocks.{block}.mlp.w12.{kind}"),
+  (_LAYER + "mlp.weights_out.{kind}", "blocks.{block}.mlp.w3.{kind}"),
 )
+_TABLE = NameTable(
+  [(theirs, dinov2, None) for theirs, dinov2 in _NAMES],
+  {
+    "block": unchanged(r"\d+"),
+    "n": unchanged(r"\d"),
+    "kind": unchanged("weight|bias"),
+    "part": unchanged("query|key|value"),
+    "token": unchanged("cls_token|mask_token|register_tokens"),
+  },
+)
+_PARTS = ("query", "key", "value")  # Rows of DINOv2's qkv, in this order.
 
 
 def read_huggingface(
@@ -60,89 +60,61 @@ def read_huggingface(
     folder: with config.json and model.safetensors, or an index of several.
 
   Returns:
-    The encoder's shape, with the position resize of transformers, and its
-    arrays by our path.
+    The encoder's shape, with the position resize of transformers unless the
+    folder is our own export, and its arrays by our path.
 
   Raises:
     FileNotFoundError: no config.json, or no weights.
     ValueError: unreadable, another model type, or another layout.
   """
   folder = pathlib.Path(folder)
-  config = _read_config(folder / "config.json")
+  config = read_config(folder)
   state = {}
   for file in _weight_files(folder):
-    state.update(_read_safetensors(file))
+    state.update(read_safetensors(file))
   try:
     return config, from_dinov2(_dinov2_names(state))
   except ValueError as error:
     raise ValueError(f"{folder}: {error}") from error
 
 
-def _read_config(path: pathlib.Path) -> ViTConfig:
-  if not path.is_file():
-    raise FileNotFoundError(
-      f"{path.parent}: no config.json; a Hugging Face folder holds config.json"
-      " and model.safetensors"
-    )
-  config = _read_json(path)
-  model_type = config.get("model_type")
-  if model_type not in _ANTIALIAS:
-    raise ValueError(
-      f"{path}: model_type is {model_type!r}; accepted: {', '.join(_ANTIALIAS)}"
-    )
-  for key, value in _FIXED.items():
-    if config.get(key, value) != value:
-      raise ValueError(
-        f"{path}: {key} is {config[key]!r}; only {value!r} is supported"
-      )
-  registers = model_type == "dinov2_with_registers"
+def to_huggingface(encoder: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Returns an encoder's arrays under the names that transformers loads.
+
+  Args:
+    encoder: arrays by our path.
+
+  Raises:
+    KeyError: a path is none of an encoder's.
+  """
+  state = {}
+  for name, value in to_dinov2(encoder).items():
+    for part_name, part in _parts(name, value).items():
+      found = _TABLE.theirs(part_name)
+      if found is None:
+        raise KeyError(f"{name!r} is no parameter of an encoder")
+      state[found[0]] = part
+  return state
+
+
+def _parts(name: str, value: np.ndarray) -> dict[str, np.ndarray]:
+  """Splits a block's qkv in three; the rest stays whole."""
+  if ".attn.qkv." not in name:
+    return {name: value}
+  names = (name.replace("qkv", part) for part in _PARTS)
+  return dict(zip(names, np.split(value, len(_PARTS)), strict=True))
+
+
+def read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """Reads all arrays of one file.
+
+  Raises:
+    ValueError: damaged.
+  """
   try:
-    return _vit_config(config, model_type, registers=registers)
-  except ValueError as error:
-    raise ValueError(f"{path}: {error}") from error
-
-
-def _vit_config(
-  config: dict[str, Any], model_type: str, *, registers: bool
-) -> ViTConfig:
-  width = _positive(config, "hidden_size")
-  num_heads = _positive(config, "num_attention_heads")
-  if width % num_heads:
-    raise ValueError(
-      f"hidden_size {width} does not divide by {num_heads} heads"
-    )
-  mlp_ratio = config.get("mlp_ratio", 4)
-  if not isinstance(mlp_ratio, int | float) or mlp_ratio <= 0:
-    raise ValueError(f"mlp_ratio must be a positive number, not {mlp_ratio!r}")
-  return ViTConfig(
-    width=width,
-    depth=_positive(config, "num_hidden_layers"),
-    num_heads=num_heads,
-    patch_size=_positive(config, "patch_size"),
-    num_registers=_positive(config, "num_register_tokens") if registers else 0,
-    image_size=_positive(config, "image_size"),
-    mlp_ratio=float(mlp_ratio),
-    swiglu=bool(config.get("use_swiglu_ffn", False)),
-    position_offset=0.0,
-    position_antialias=_ANTIALIAS[model_type],
-  )
-
-
-def _positive(config: dict[str, Any], key: str) -> int:
-  value = config.get(key)
-  if type(value) is not int or value < 1:
-    raise ValueError(f"{key} must be a positive integer, not {value!r}")
-  return value
-
-
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    content = json.loads(path.read_text(encoding="utf-8"))
-  except ValueError as error:
-    raise ValueError(f"{path}: not JSON ({error})") from error
-  if not isinstance(content, dict):
-    raise ValueError(f"{path}: not a JSON object")
-  return content
+    return safetensors.numpy.load_file(path)
+  except (safetensors.SafetensorError, TypeError) as error:
+    raise ValueError(f"{path}: damaged safetensors file ({error})") from error
 
 
 def _weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -155,7 +127,7 @@ def _weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
       f"{folder}: no model.safetensors; save the model with"
       " save_pretrained(..., safe_serialization=True)"
     )
-  names = _read_json(index).get("weight_map")
+  names = read_json(index).get("weight_map")
   if not isinstance(names, dict) or not names:
     raise ValueError(f"{index}: no weight_map")
   files = [folder / str(name) for name in sorted(set(names.values()))]
@@ -165,18 +137,11 @@ def _weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
   return files
 
 
-def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-  try:
-    return safetensors.numpy.load_file(path)
-  except (safetensors.SafetensorError, TypeError) as error:
-    raise ValueError(f"{path}: damaged safetensors file ({error})") from error
-
-
 def _dinov2_names(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   """Renames arrays; query, key and value of a block become one."""
   renamed = {_rename(name): value for name, value in state.items()}
   for name in [name for name in renamed if ".attn.query." in name]:
-    parts = [name.replace("query", part) for part in ("query", "key", "value")]
+    parts = [name.replace("query", part) for part in _PARTS]
     missing = [part for part in parts if part not in renamed]
     if missing:
       raise ValueError(f"no parameter for DINOv2's {missing[0]!r}")
@@ -187,10 +152,9 @@ def _dinov2_names(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _rename(name: str) -> str:
-  for pattern, template in _NAMES:
-    match = re.fullmatch(pattern, name)
-    if match:
-      return match.expand(template)
-  raise ValueError(
-    f"{name!r} is no parameter of a dinov2 or dinov2_with_registers encoder"
-  )
+  found = _TABLE.ours(name)
+  if found is None:
+    raise ValueError(
+      f"{name!r} is no parameter of a dinov2 or dinov2_with_registers encoder"
+    )
+  return found[0]

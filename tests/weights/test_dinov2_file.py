@@ -1,5 +1,6 @@
 """DINOv2 checkpoints: shape read off the arrays, other layouts refused."""
 
+import dataclasses
 import pathlib
 import re
 
@@ -7,10 +8,12 @@ import checkpoint_writer as writer
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from scan42_jax import paths
 from scan42_jax.models.vit import VisionTransformer, ViTConfig
-from scan42_jax.weights.dinov2_file import read_dinov2
+from scan42_jax.weights.dinov2 import from_dinov2
+from scan42_jax.weights.dinov2_file import read_dinov2, write_dinov2
 from scan42_jax.weights.torch_file import read_torch_file
 
 CHUNKED = pathlib.Path(__file__).parent / "data" / "dinov2_reg4_chunked.pth"
@@ -219,3 +222,60 @@ def test_other_layouts_are_refused(tmp_path, content, message):
   assert line.startswith(f"{path}: ") and "\n" not in line
   assert message in line
   assert "accepted: a DINOv2 backbone, or a training checkpoint" in line
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+def test_safetensors_are_read_like_a_pth(tmp_path, prefix):
+  path = tmp_path / "x.safetensors"
+  safetensors.numpy.save_file(_prefixed(prefix, _state()), path)
+  config, encoder, heads = read_dinov2(path)
+  resize = (0.0, True) if prefix == "" else (0.1, False)
+  assert (config.position_offset, config.position_antialias) == resize
+  assert config.width == 64 and heads == {}
+  np.testing.assert_array_equal(encoder["cls_token"], _state()["cls_token"][0])
+
+
+def test_written_file_says_what_arrays_cannot(tmp_path):
+  config, encoder, _ = read_dinov2(CHUNKED)
+  config = dataclasses.replace(config, num_heads=4, position_offset=0.25)
+  head = from_dinov2(_head(16))
+  path = tmp_path / "x.safetensors"
+  write_dinov2(path, config, {"encoder": encoder, "dino_head": head})
+  read_config, read_encoder, heads = read_dinov2(path)
+  assert read_config == config
+  assert heads.keys() == {"dino_head"}
+  for ours, back in [(encoder, read_encoder), (head, heads["dino_head"])]:
+    assert ours.keys() == back.keys()
+    for name, value in ours.items():
+      np.testing.assert_array_equal(back[name], value)
+  names = set(safetensors.numpy.load_file(path))
+  assert {"backbone.cls_token", "dino_head.last_layer.weight_v"} <= names
+
+
+@pytest.mark.parametrize(
+  "stated",
+  ["{", "3", '{"num_heads": "4"}', '{"num_heads": 4}'],
+)
+def test_damaged_metadata_is_refused(tmp_path, stated):
+  path = tmp_path / "x.safetensors"
+  safetensors.numpy.save_file(_state(), path, {"scan42": stated})
+  with pytest.raises(ValueError) as caught:
+    read_dinov2(path)
+  assert str(caught.value) == f"{path}: its metadata 'scan42' is damaged"
+
+
+def test_heads_that_do_not_divide_the_width_are_refused(tmp_path):
+  config, encoder, _ = read_dinov2(CHUNKED)
+  path = tmp_path / "x.safetensors"
+  write_dinov2(
+    path, dataclasses.replace(config, num_heads=5), {"encoder": encoder}
+  )
+  with pytest.raises(ValueError, match="width 64 does not divide by 5 heads"):
+    read_dinov2(path)
+
+
+def test_hugging_face_names_ask_for_their_folder(tmp_path):
+  path = tmp_path / "model.safetensors"
+  safetensors.numpy.save_file({"embeddings.cls_token": VALUE}, path)
+  with pytest.raises(ValueError, match="name the folder that holds the file"):
+    read_dinov2(path)

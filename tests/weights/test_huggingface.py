@@ -12,7 +12,8 @@ import safetensors.numpy
 
 from scan42_jax import paths
 from scan42_jax.models.vit import VisionTransformer
-from scan42_jax.weights.huggingface import read_huggingface
+from scan42_jax.weights.huggingface import read_huggingface, to_huggingface
+from scan42_jax.weights.huggingface_config import config_json
 
 TOLERANCE = {"rtol": 2e-5, "atol": 2e-5}
 FOLDERS = [
@@ -239,3 +240,23 @@ def test_bfloat16_weights_are_read(tmp_path):
     arrays["norm/bias"].astype(np.float32), [1.5, -2.0]
   )
   assert arrays["norm/bias"].dtype.name == "bfloat16"
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_golden_folder_there_and_back(golden_file, name):
+  folder = golden_file(name)
+  config, arrays = read_huggingface(folder)
+  state = safetensors.numpy.load_file(folder / "model.safetensors")
+  back = to_huggingface(arrays)
+  assert back.keys() == state.keys()
+  for key, value in state.items():
+    np.testing.assert_array_equal(back[key], value)
+  theirs = json.loads((folder / "config.json").read_text())
+  for key, value in config_json(config).items():
+    if key != "torch_dtype":
+      assert theirs[key] == value, key
+
+
+def test_only_an_encoder_is_renamed():
+  with pytest.raises(KeyError, match="is no parameter of an encoder"):
+    to_huggingface({"prototypes/gain": np.zeros(3)})
