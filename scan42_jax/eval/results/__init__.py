@@ -1,0 +1,1 @@
+"""What an evaluation leaves behind: numbers, charts, one page."""
