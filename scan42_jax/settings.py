@@ -79,8 +79,12 @@ class DataSettings:
   """Which films, and how the host hands them over.
 
   Attributes:
-    datasets: names below the data folder; mixed in proportion to their size.
+    datasets: names below the data folder.
+    weights: whole numbers, one for each of `datasets`: how many films of each
+      stand in every block of the stream; () mixes in proportion to size.
     split: of the training films.
+    exclusions: names of lists of films to leave out, written by
+      `scan42_jax.data.leakage` below the data folder.
     monitor_dataset: held-out films for the monitors; '' takes the first of
       `datasets`.
     monitor_split: split of those.
@@ -90,7 +94,9 @@ class DataSettings:
   """
 
   datasets: tuple[str, ...] = ("phantom",)
+  weights: tuple[int, ...] = ()
   split: str = "train"
+  exclusions: tuple[str, ...] = ()
   monitor_dataset: str = ""
   monitor_split: str = "validation"
   canvas_px: int = 1280
@@ -351,6 +357,16 @@ def _problems(s: Settings) -> typing.Iterator[tuple[bool, str]]:
   yield (
     not s.data.datasets,
     "config.data.datasets is empty: name at least one prepared dataset",
+  )
+  weights = s.data.weights
+  yield (
+    bool(weights)
+    and (
+      len(weights) != len(s.data.datasets)
+      or not all(isinstance(w, int) and w > 0 for w in weights)
+    ),
+    f"config.data.weights={weights} must be a whole number above 0 for each of"
+    f" config.data.datasets={s.data.datasets}, or ()",
   )
   yield (
     s.schedule.total_steps < 1,

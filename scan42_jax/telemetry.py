@@ -124,8 +124,14 @@ class Progress:
       f"{name} {values[name]:.4f}"
       for name in ("loss", "dino_global", "dino_local", "ibot", "koleo")
     )
+    epochs = " ".join(
+      f"{name.removeprefix('epoch/')} {value:.2f}"
+      for name, value in values.items()
+      if name.startswith("epoch/")
+    )
     return (
       f"step {step}/{self._total_steps} {terms}"
+      f" | epoch {epochs}"
       f" | {values['images_per_second']:.1f} images/s"
       f" | data wait {values['data_wait']:.0%}"
       f" | {duration(values['seconds_left'])} left"

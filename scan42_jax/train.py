@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 from scan42_jax import sharding, telemetry
 from scan42_jax.checkpoint import Checkpoints
 from scan42_jax.config import from_config
-from scan42_jax.data.pipeline import training_films
+from scan42_jax.data.pipeline import Mixture, training_films
 from scan42_jax.data.sources import open_films
 from scan42_jax.eval.drift import drift_problem
 from scan42_jax.eval.held_out import HeldOut
@@ -80,6 +80,7 @@ def train_and_evaluate(
     stack.callback(checkpoints.close)
     state = run.restore(checkpoints)
     _write_config(workdir, settings)
+    run.write_data(workdir)
     telemetry.log_parameters(state.student)
     writer = telemetry.MetricWriter(workdir, active=jax.process_index() == 0)
     stack.callback(writer.close)
@@ -111,7 +112,15 @@ class Run:
   ):
     self._settings, self._mesh, self._initial = settings, mesh, initial
     data = settings.data
-    self._sources = [open_films(data_dir, n, data.split) for n in data.datasets]
+    self._sources = [
+      open_films(data_dir, n, data.split, excluded_by=data.exclusions)
+      for n in data.datasets
+    ]
+    self._mixture = Mixture(
+      [len(source) for source in self._sources],
+      seed=settings.seed,
+      weights=data.weights,
+    )
     self._held_out = HeldOut(settings, mesh, data_dir=data_dir)
     self._net = settings.net()
 
@@ -175,7 +184,7 @@ class Run:
         guard.check(step, metrics)
         progress.add(step, metrics, waited_s=waited_s)
         if step % every.log_every == 0 or step == total:
-          values = progress.collect(step)
+          values = progress.collect(step) | self._epochs(step)
           writer.write(step, values)
           _say(progress.line(step, values))
         save = _is_time(step, every.checkpoint_every, total)
@@ -211,6 +220,30 @@ class Run:
       " {gain_low:.3f} to {gain_high:.3f}".format(**result)
     )
 
+  def write_data(self, workdir: pathlib.Path) -> None:
+    """Tells which films are trained on and stores it beside the config."""
+    if jax.process_index() > 0:
+      return
+    for source in self._sources:
+      if source.num_excluded:
+        _say(
+          f"{source.name}: {len(source)} films of {source.split},"
+          f" {source.num_excluded} left out by config.data.exclusions"
+        )
+    facts = [source.facts() for source in self._sources]
+    path = workdir / "data.json"
+    if path.exists() and json.loads(path.read_text()) != facts:
+      _say("the films are others than before: the stream goes on in new order")
+    path.write_text(json.dumps(facts, indent=1) + "\n")
+
+  def _epochs(self, step: int) -> dict[str, float]:
+    """Says how often each dataset has been gone through."""
+    epochs = self._mixture.epochs(step * self._settings.batch_size)
+    return {
+      f"epoch/{source.name}": epoch
+      for source, epoch in zip(self._sources, epochs, strict=True)
+    }
+
   def _stream(self, step: int) -> Iterator[Films]:
     data = self._settings.data
     return training_films(
@@ -219,6 +252,7 @@ class Run:
       batch_size=self._settings.batch_size,
       seed=self._settings.seed,
       equalize=data.equalize,
+      weights=data.weights,
       start_step=step,
       process_index=jax.process_index(),
       process_count=jax.process_count(),

@@ -35,7 +35,9 @@ FLOORS = {
   ],
   3: ["datasets.", "objective", "optim", "telemetry", "weights."],
   4: [
+    "data.exclusions",
     "data.finished",
+    "data.mixture",
     "data.sources",
     "data.pipeline",
     "settings",
@@ -75,7 +77,7 @@ CORE_NEEDS = {"jax", "jaxlib", "flax", "optax", "einops", "numpy"}
 ONLY_IN = {
   "pydicom": ["data.dicom", "datasets."],
   "PIL": ["data.images", "pictures.drawing"],
-  "grain": ["data.pipeline"],
+  "grain": ["data.mixture", "data.pipeline"],
   "orbax": ["checkpoint"],
   "clu": ["telemetry"],
   "tensorboard": ["telemetry"],

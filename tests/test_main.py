@@ -59,6 +59,11 @@ def test_metrics_and_files_of_a_run(whole_run):
     terms = ("dino_global", "dino_local", "ibot", "koleo")
     assert sum(row[t] for t in terms) == pytest.approx(row["loss"], rel=1e-5)
   assert "images/s" in output and "data wait" in output and "left" in output
+  (films,) = json.loads((workdir / "data.json").read_text())
+  settings = from_json(json.loads((workdir / "config.json").read_text()))
+  epochs = 40 * settings.batch_size / films["films"]
+  assert rows[-1][f"epoch/{films['dataset']}"] == pytest.approx(epochs)
+  assert f"| epoch {films['dataset']} {epochs:.2f} |" in output
   assert any((workdir / "tensorboard").iterdir())
   assert _last_state(workdir).step == 40
 

@@ -93,6 +93,11 @@ MISTAKES = [
   ({"objective.teacher": "centering"}, "config.objective.teacher='centering'"),
   ({"dtype": "float16"}, "config.dtype='float16' is not one of"),
   ({"data.datasets": ()}, "config.data.datasets is empty"),
+  (
+    {"data.weights": (1, 2)},
+    "config.data.weights=(1, 2) must be a whole number",
+  ),
+  ({"data.weights": (0.5,)}, "config.data.weights=(0.5,) must be"),
   ({"schedule.total_steps": 0}, "config.schedule.total_steps=0"),
   ({"loop.log_every": 0}, "config.loop.log_every=0"),
   (

@@ -16,11 +16,12 @@ import grain
 import numpy as np
 
 from scan42_jax.data import images
+from scan42_jax.data.mixture import Mixture
 from scan42_jax.data.sources import FilmSource, open_films
 from scan42_jax.types import Films
 
 __all__ = [
-  "batch_places",
+  "Mixture",
   "evaluation_films",
   "open_films",
   "training_films",
@@ -34,6 +35,7 @@ def training_films(
   batch_size: int,
   seed: int,
   equalize: bool,
+  weights: Sequence[int] = (),
   start_step: int = 0,
   process_index: int = 0,
   process_count: int = 1,
@@ -42,15 +44,17 @@ def training_films(
 ) -> Iterator[Films]:
   """Yields this process's share of every training batch, without end.
 
-  All films of all sources are shuffled together, anew in each epoch. Process p
-  of P holds rows p*B/P .. (p+1)*B/P of each global batch of B films.
+  Films of all sources are mixed as `Mixture` says. Process p of P holds rows
+  p*B/P .. (p+1)*B/P of each global batch of B films.
 
   Args:
-    sources: what to train on; each film counts once an epoch.
+    sources: what to train on.
     canvas_px: side of the canvas. Shrinking a larger film doubles its cost.
     batch_size: global batch size B.
     seed: seed of the order.
     equalize: equalise the histogram of the whole film before anything else.
+    weights: places of each source in a block of the stream; empty mixes the
+      sources in proportion to their size.
     start_step: first step to yield, where a run has stopped.
     process_index: p, this process.
     process_count: P, all processes.
@@ -63,11 +67,12 @@ def training_films(
     of step s has index s*B + r, whatever the number of processes.
 
   Raises:
-    ValueError: no sources, a batch that does not divide, or a stored
-      equalisation that is not wanted.
+    ValueError: no sources, weights that do not fit them, a batch that does not
+      divide, or a stored equalisation that is not wanted.
   """
-  if not sources:
-    raise ValueError("no dataset to train on")
+  mixture = Mixture(
+    [len(source) for source in sources], seed=seed, weights=weights
+  )
   if batch_size % process_count:
     raise ValueError(
       f"batch_size {batch_size} is not divisible by {process_count} processes"
@@ -77,35 +82,15 @@ def training_films(
   share = batch_size // process_count
   make_batch = _TrainingBatches(
     sources,
+    mixture,
     canvas_px=canvas_px,
     batch_size=batch_size,
-    seed=seed,
     equalize=equalize,
     rows=range(process_index * share, (process_index + 1) * share),
   )
   return _iterate(
     make_batch, start_step, num_threads=num_threads, num_workers=num_workers
   )
-
-
-def batch_places(
-  sizes: Sequence[int], *, step: int, batch_size: int, seed: int
-) -> list[tuple[int, int]]:
-  """Says which films make up a global training batch.
-
-  Args:
-    sizes: number of films of each source.
-    step: step number.
-    batch_size: global batch size.
-    seed: seed of the order.
-
-  Returns:
-    For each row of the batch its (source, position in the source).
-  """
-  ends = np.cumsum(sizes)
-  order = _film_order(int(ends[-1]), seed)
-  first = step * batch_size
-  return [_place(ends, order[first + row]) for row in range(batch_size)]
 
 
 def evaluation_films(
@@ -148,10 +133,11 @@ def evaluation_films(
 class _TrainingBatches:
   """Makes the films of a step; called by several threads at once."""
 
-  def __init__(self, sources, *, canvas_px, batch_size, seed, equalize, rows):
+  def __init__(
+    self, sources, mixture, *, canvas_px, batch_size, equalize, rows
+  ):
     self._sources = tuple(sources)
-    self._ends = np.cumsum([len(source) for source in sources])
-    self._order = _film_order(int(self._ends[-1]), seed)
+    self._mixture = mixture
     self._canvas_px = canvas_px
     self._batch_size = batch_size
     self._equalize = equalize
@@ -159,7 +145,7 @@ class _TrainingBatches:
 
   def __call__(self, step: int) -> Films:
     index = [step * self._batch_size + row for row in self._rows]
-    places = [_place(self._ends, self._order[i]) for i in index]
+    places = [self._mixture.place(i) for i in index]
     return _draw(
       [self._sources[source][position]["image"] for source, position in places],
       index,
@@ -184,16 +170,6 @@ def _iterate(make_batch, start_step, *, num_threads, num_workers):
     )
     films = films.mp_prefetch(options, worker_init_fn=_die_with_parent)
   return iter(films)
-
-
-def _film_order(num_films: int, seed: int) -> grain.MapDataset:
-  """The endless stream of film numbers, reshuffled each epoch."""
-  return grain.MapDataset.range(num_films).seed(seed).shuffle().repeat(None)
-
-
-def _place(ends: np.ndarray, film: int) -> tuple[int, int]:
-  source = int(np.searchsorted(ends, film, side="right"))
-  return source, int(film - (ends[source - 1] if source else 0))
 
 
 def _draw(encoded, index, *, equalize, canvas_px) -> Films:

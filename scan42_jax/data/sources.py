@@ -5,15 +5,17 @@ split that is absent, a shard that is missing, cut or damaged.
 """
 
 import bisect
+import dataclasses
 import itertools
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from scan42_jax import datasets
-from scan42_jax.data import finished
+from scan42_jax.data import exclusions, finished
 
 
 class FilmSource(Sequence):
@@ -31,11 +33,18 @@ class FilmSource(Sequence):
     label_names: name of each label.
     equalized: the stored films are histogram-equalised.
     manifest_sha256: SHA-256 of the manifest, to name the data in results.
+    num_excluded: films that the exclusion lists leave out.
   """
 
-  def __init__(self, data_dir: pathlib.Path, name: str, split: str):
-    self._address = (data_dir, name, split)
-    folder = _dataset_folder(data_dir, name)
+  def __init__(
+    self,
+    data_dir: pathlib.Path,
+    name: str,
+    split: str,
+    excluded_by: tuple[str, ...] = (),
+  ):
+    self._address = (data_dir, name, split, excluded_by)
+    folder = dataset_folder(data_dir, name)
     manifest = finished.read_manifest(folder)
     command = _prepare_command(data_dir, name)
     _check_split(manifest, split)
@@ -48,18 +57,42 @@ class FilmSource(Sequence):
     self._command = command
     self._info = builder.info.splits[split]
     self._ends = list(itertools.accumulate(self._info.shard_lengths))
+    excluded = exclusions.excluded_positions(
+      data_dir, excluded_by, self.edition
+    )
+    self._kept = np.delete(np.arange(self._ends[-1]), excluded)
+    self.num_excluded = len(excluded)
     skip = tfds.decode.SkipDecoding()
     masks = {name: skip for name in builder.info.features["masks"]}
     self._records = builder.as_data_source(
       split, decoders={"image": skip, "masks": masks}
     )
 
+  @property
+  def edition(self) -> exclusions.Edition:
+    """What names this split, as it was prepared."""
+    return exclusions.Edition(
+      dataset=self.name,
+      split=self.split,
+      manifest_sha256=self.manifest_sha256,
+    )
+
+  def facts(self) -> dict[str, Any]:
+    """Says in plain JSON which films these are."""
+    return {
+      **dataclasses.asdict(self.edition),
+      "films": len(self),
+      "excluded": self.num_excluded,
+      "excluded_by": list(self._address[-1]),
+    }
+
   def __len__(self) -> int:
-    return self._ends[-1]
+    return len(self._kept)
 
   def __getitem__(self, index: int) -> dict[str, Any]:
     if not 0 <= index < len(self):
       raise IndexError(index)
+    index = int(self._kept[index])
     try:
       example = self._records[index]
     # ArrayRecord tells damage by several unrelated exceptions.
@@ -81,20 +114,36 @@ class FilmSource(Sequence):
 
 
 def open_films(
-  data_dir: str | pathlib.Path, name: str, split: str
+  data_dir: str | pathlib.Path,
+  name: str,
+  split: str,
+  *,
+  excluded_by: Sequence[str] = (),
 ) -> FilmSource:
   """Opens one split of a prepared dataset.
 
+  Args:
+    data_dir: folder of the prepared datasets.
+    name: of the dataset.
+    split: of the dataset.
+    excluded_by: names of the lists of films to leave out, see exclusions.py.
+
   Raises:
-    FileNotFoundError: the dataset or a shard is absent; names the command that
-      makes it.
-    ValueError: there is no such split, or a shard is truncated.
+    FileNotFoundError: the dataset, a shard or a list is absent; names the
+      command that makes it.
+    ValueError: there is no such split, a shard is truncated, or a list is of
+      other shards.
   """
-  return FilmSource(pathlib.Path(data_dir).expanduser(), name, split)
+  data_dir = pathlib.Path(data_dir).expanduser()
+  return FilmSource(data_dir, name, split, tuple(excluded_by))
 
 
-def _dataset_folder(data_dir, name):
-  """Returns the newest version of a dataset."""
+def dataset_folder(data_dir: pathlib.Path, name: str) -> pathlib.Path:
+  """Returns the newest version of a dataset.
+
+  Raises:
+    FileNotFoundError: there is none; names the command that makes it.
+  """
   manifests = list((data_dir / name).glob(f"[0-9]*/{finished.MANIFEST}"))
   if not manifests:
     raise FileNotFoundError(
