@@ -2,7 +2,11 @@
 
 import numpy as np
 
-from scan42_jax.metrics.bootstrap import interval, patient_bootstrap
+from scan42_jax.metrics.bootstrap import (
+  estimate,
+  interval,
+  patient_bootstrap,
+)
 
 
 def test_films_of_a_patient_stay_together():
@@ -25,3 +29,13 @@ def test_interval_covers_the_mean_of_known_data():
   low, high = interval(samples)
   assert low < values.mean() < high
   assert 0.15 < high - low < 0.25  # 2 * 1.96 / sqrt(400)
+
+
+def test_undefined_draws_are_counted_and_left_out():
+  samples = np.array([np.nan, 1.0, 2.0, 3.0])
+  found = estimate(2.5, samples)
+  assert found.undefined_draws == 1
+  assert (found.value, found.median) == (2.5, 2.0)
+  assert 1.0 <= found.low < found.high <= 3.0
+  assert str(estimate(np.nan, samples)) == "undefined"
+  assert str(estimate(0.5, np.full(3, np.nan))) == "0.500"
