@@ -8,6 +8,8 @@ import numpy as np
 
 from scan42_jax.types import Bool, Float
 
+_QUERIES_AT_ONCE = 1024  # Similarities to the whole bank are held for these.
+
 
 def effective_rank(features: Float[np.ndarray, "N D"]) -> float:
   """exp(entropy) of the centred features' normalised singular values.
@@ -48,8 +50,6 @@ def knn_scores(
 ) -> Float[np.ndarray, "N C"]:
   """Scores each film by its nearest films of other patients.
 
-  Neighbours vote with exp(cosine / temperature), as in DINO's k-NN evaluation.
-
   Args:
     features: of each film.
     labels: 0 or 1.
@@ -58,15 +58,58 @@ def knn_scores(
     neighbours: k.
     temperature: of the votes.
   """
-  lengths = np.linalg.norm(features, axis=1, keepdims=True)
-  unit = features / np.maximum(lengths, 1e-12)
-  similarity = unit @ unit.T
   names = np.asarray(patients)
   same = (names[:, None] == names) & (names != "")
-  similarity[same | np.eye(len(unit), dtype=bool)] = -np.inf
-  k = min(neighbours, len(unit) - 1)
-  nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-  votes = np.exp(np.take_along_axis(similarity, nearest, 1) / temperature)
-  counted = votes[..., None] * valid[nearest]
-  total = np.maximum(counted.sum(axis=1), 1e-30)
-  return (counted * labels[nearest]).sum(axis=1) / total
+  return neighbour_votes(
+    features,
+    features,
+    labels=labels,
+    valid=valid,
+    neighbours=neighbours,
+    temperature=temperature,
+    excluded=same | np.eye(len(names), dtype=bool),
+  )
+
+
+def neighbour_votes(
+  queries: Float[np.ndarray, "Q D"],
+  bank: Float[np.ndarray, "N D"],
+  *,
+  labels: Float[np.ndarray, "N C"],
+  valid: Bool[np.ndarray, "N C"],
+  neighbours: int,
+  temperature: float = 0.07,
+  excluded: Bool[np.ndarray, "Q N"] | None = None,
+) -> Float[np.ndarray, "Q C"]:
+  """Lets the nearest films of a bank vote with exp(cosine / temperature).
+
+  As in DINO's k-NN evaluation, Caron et al. 2021.
+
+  Args:
+    queries: features of the films to score.
+    bank: features of films whose labels are known.
+    labels: 0 or 1, of the bank.
+    valid: labels that are known; the others do not vote.
+    neighbours: k.
+    temperature: of the votes.
+    excluded: films of the bank that are no neighbours of a query.
+  """
+  unit_bank = _unit(bank)
+  k = min(neighbours, len(bank) - (excluded is not None))
+  scores = []
+  for first in range(0, len(queries), _QUERIES_AT_ONCE):
+    rows = slice(first, first + _QUERIES_AT_ONCE)
+    similarity = _unit(queries[rows]) @ unit_bank.T
+    if excluded is not None:
+      similarity[excluded[rows]] = -np.inf
+    nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+    votes = np.exp(np.take_along_axis(similarity, nearest, 1) / temperature)
+    counted = votes[..., None] * valid[nearest]
+    total = np.maximum(counted.sum(axis=1), 1e-30)
+    scores.append((counted * labels[nearest]).sum(axis=1) / total)
+  return np.concatenate(scores)
+
+
+def _unit(features: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
+  lengths = np.linalg.norm(features, axis=1, keepdims=True)
+  return features / np.maximum(lengths, 1e-12)

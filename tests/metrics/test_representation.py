@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from scan42_jax.metrics import representation
 from scan42_jax.metrics.representation import (
   effective_rank,
   knn_scores,
   linear_cka,
+  neighbour_votes,
 )
 
 
@@ -51,3 +53,21 @@ def test_cka_sees_through_rotation_and_scale_and_nothing_else():
   assert linear_cka(a, rng.normal(size=(500, 4))) < 0.05
   half = np.concatenate([a[:, :3], rng.normal(size=(500, 3))], axis=1)
   assert linear_cka(a, half) == pytest.approx(0.5, abs=0.05)
+
+
+def test_votes_do_not_depend_on_how_queries_are_cut(monkeypatch):
+  rng = np.random.default_rng(2)
+  queries, bank = rng.normal(size=(7, 4)), rng.normal(size=(30, 4))
+  labels = rng.integers(0, 2, (30, 2)).astype(float)
+  valid = rng.random((30, 2)) < 0.8
+
+  def votes():
+    return neighbour_votes(
+      queries, bank, labels=labels, valid=valid, neighbours=5
+    )
+
+  whole = votes()
+  monkeypatch.setattr(representation, "_QUERIES_AT_ONCE", 2)
+  np.testing.assert_allclose(votes(), whole)
+  assert ((whole >= 0) & (whole <= 1)).all()
+  assert len(np.unique(whole[:, 0])) > 3
