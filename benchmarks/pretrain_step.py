@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scan42_jax.compute import step_flops
 from scan42_jax.data.batches import make_batch
 from scan42_jax.models.vit import VIT_SHAPES, ViTConfig
 from scan42_jax.optim import Optimizer
@@ -76,33 +77,6 @@ def make_settings(a: argparse.Namespace) -> Settings:
   )
   check(settings)
   return settings
-
-
-def model_flops(s: Settings) -> float:
-  """FLOPs of one film's step, multiply and add counted apart.
-
-  Forward of a ViT: depth (24 T D^2 + 4 T^2 D) + patches; teacher one forward of
-  the global crops; student three (forward and backward) of all crops; heads
-  likewise, on class tokens and masked patches.
-  """
-  m, c = s.model, s.crops
-
-  def forward(size_px: int) -> float:
-    patches = (size_px // m.patch_size) ** 2
-    tokens = 1 + m.num_registers + patches
-    block = 24 * tokens * m.width**2 + 4 * tokens**2 * m.width
-    return m.depth * block + 2 * patches * 3 * m.patch_size**2 * m.width
-
-  def head(h: HeadSettings) -> float:
-    mlp = m.width * h.hidden_dim + h.hidden_dim**2
-    mlp += h.hidden_dim * h.bottleneck_dim
-    return 2 * (mlp + h.bottleneck_dim * h.num_prototypes)
-
-  masked = 2 * 0.5 * 0.3 * (c.global_size_px // m.patch_size) ** 2
-  encoder = 2 * forward(c.global_size_px) * 4
-  encoder += c.num_local * forward(c.local_size_px) * 3
-  heads = (2 + 3 * (2 + c.num_local)) * head(s.dino_head)
-  return encoder + heads + 4 * masked * head(s.ibot_head)
 
 
 def random_films(s: Settings) -> Films:
@@ -212,7 +186,7 @@ def main() -> None:
     if peer:
       times["peer"].append(peer.seconds(a.steps) / a.steps)
   medians = {k: statistics.median(v) for k, v in times.items() if v}
-  flops = model_flops(settings) * a.batch
+  flops = step_flops(settings) * a.batch
   peak = matmul_flops_per_second(a.dtype)
   memory = jax.devices()[0].memory_stats() or {}
   print(

@@ -16,7 +16,7 @@ import jax
 import ml_collections
 from jax.sharding import Mesh
 
-from scan42_jax import sharding, telemetry
+from scan42_jax import compute, sharding, telemetry
 from scan42_jax.checkpoint import Checkpoints
 from scan42_jax.config import from_config
 from scan42_jax.data.pipeline import Mixture, training_films
@@ -185,6 +185,7 @@ class Run:
         progress.add(step, metrics, waited_s=waited_s)
         if step % every.log_every == 0 or step == total:
           values = progress.collect(step) | self._epochs(step)
+          values |= compute.pace(settings, values["images_per_second"])
           writer.write(step, values)
           _say(progress.line(step, values))
         save = _is_time(step, every.checkpoint_every, total)

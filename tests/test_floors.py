@@ -43,7 +43,7 @@ FLOORS = {
     "settings",
     "train_step",
   ],
-  5: ["eval.", "config", "program"],
+  5: ["eval.", "config", "compute", "program"],
   6: [
     "train",
     "data.workers",
