@@ -125,7 +125,8 @@ def read_size(path: str | pathlib.Path) -> tuple[int, int]:
       header = pydicom.dcmread(
         path, stop_before_pixels=True, specific_tags=tags
       )
-      return int(header.Rows), int(header.Columns)
+      check_size(header.Rows, header.Columns)
+      return header.Rows, header.Columns
   except RejectedFilm:
     raise
   except Exception as error:

@@ -13,6 +13,21 @@ from scan42_jax.datasets import film_files, labels, tables
 from scan42_jax.datasets.reading import Options, Row
 
 
+@dataclasses.dataclass
+class Group:
+  """The rows of a table that speak of one film.
+
+  Attributes:
+    where: place of the first of them.
+    values: what was made of each.
+    fault: why the first faulty one cannot be used, '' if all can.
+  """
+
+  where: str
+  values: list = dataclasses.field(default_factory=list)
+  fault: str = ""
+
+
 class FilmList(abc.ABC):
   """The list of films of one release; a subclass defines `listed_rows`."""
 
@@ -132,6 +147,41 @@ class FilmList(abc.ABC):
         self.add_fault(place, f"lists {key} for the second time")
       values.setdefault(key, value)
     return values
+
+  def grouped_table(
+    self,
+    path: pathlib.Path,
+    required: tuple[str, ...],
+    parse: Callable[[tables.Cells], Any],
+    *,
+    optional: tuple[str, ...] | None = None,
+  ) -> dict[str, Group]:
+    """Reads a table that has several rows for one film.
+
+    Args:
+      path: the table.
+      required: columns that must be there; the first names the film.
+      parse: makes a value of a row; its ValueError is a fault of the film.
+      optional: columns that may be there; None allows any.
+
+    Returns:
+      The rows by film. Rows that say the same as an earlier one are faults.
+    """
+    groups: dict[str, Group] = {}
+    cells = self.table_cells(path, required, optional=optional)
+    for number, row_cells in cells:
+      place = f"{path.name} row {number}"
+      group = groups.setdefault(row_cells[required[0]], Group(place))
+      try:
+        value = parse(row_cells)
+      except ValueError as error:
+        group.fault = group.fault or f"{place}: {error}"
+        continue
+      if value in group.values:
+        self.add_fault(place, "repeats an earlier row")
+      else:
+        group.values.append(value)
+    return groups
 
   def add_fault(self, place: str, reason: str) -> None:
     """Notes a fault of a table; `rows` sends it to the quarantine list.

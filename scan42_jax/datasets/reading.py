@@ -31,7 +31,9 @@ class Options:
     short_side_px: a film is shrunk to this short side, never enlarged.
     all_views: keep lateral and oblique films.
     keep_burned_in: keep films whose header says that text is drawn into them.
-    labels_csv: table of a `folder` dataset.
+    labels_csv: table of a `folder` dataset, or one of CheXmask.
+    min_mask_quality: films with masks of lower quality are left out, where a
+      release tells the quality.
     exclude: glob patterns of files that a `folder` dataset leaves out.
     keep_ids: store ids as they are where they would be hashed.
     id_salt: secret that makes the hashes of ids impossible to guess.
@@ -48,6 +50,7 @@ class Options:
   all_views: bool = False
   keep_burned_in: bool = False
   labels_csv: pathlib.Path | None = None
+  min_mask_quality: float = 0.7
   exclude: tuple[str, ...] = ()
   keep_ids: bool = False
   id_salt: str = ""

@@ -182,6 +182,6 @@ def _hint(source: pathlib.Path, names) -> str:
   nearby = [source.resolve().parent]
   nearby += sorted(path for path in source.iterdir() if path.is_dir())[:200]
   for folder in nearby:
-    if any(path.is_file() for path in _candidates(folder, names)):
+    if any(path.exists() for path in _candidates(folder, names)):
       return f"; it is in {folder}: give --source={folder}"
   return ""

@@ -82,3 +82,17 @@ def test_labels_of_a_row_or_its_fault():
   assert faulty.fault == (
     "row 2: label 'x' is not 1, 0, -1 or blank in column 'Mass'"
   )
+
+
+def test_several_rows_of_one_film(tmp_path):
+  (tmp_path / "t.csv").write_text("id,age\na,1\nb,2\na,3\na,1\nb,old\nb,x\n")
+  listed = Listed(Options(source=tmp_path))
+  groups = listed.grouped_table(
+    tmp_path / "t.csv", ("id", "age"), lambda cells: int(cells["age"])
+  )
+  assert groups["a"] == listing.Group("t.csv row 2", [1, 3])
+  assert (groups["b"].where, groups["b"].values) == ("t.csv row 3", [2])
+  assert groups["b"].fault.startswith("t.csv row 6: invalid literal")
+  assert [row.fault for row in listed._table_faults] == [
+    "t.csv row 5 repeats an earlier row"
+  ]
