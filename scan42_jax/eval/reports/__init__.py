@@ -1,0 +1,1 @@
+"""Report generation: tokens, training, decoding, scoring of texts."""
