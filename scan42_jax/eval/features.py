@@ -17,6 +17,7 @@ from scan42_jax.data import image_ops
 from scan42_jax.data.pipeline import evaluation_films
 from scan42_jax.data.sources import FilmSource
 from scan42_jax.datasets.labels import label_targets
+from scan42_jax.eval.tokens import pooled_tokens
 from scan42_jax.models.vit import VisionTransformer
 from scan42_jax.sharding import BATCH_AXES, batch_sharding, replicated
 from scan42_jax.types import Array, Bool, Films, Float, Params
@@ -72,16 +73,11 @@ def make_feature_function(
   mean: Sequence[float],
   std: Sequence[float],
 ) -> Callable[[Params, Films], Float[Array, "B F"]]:
-  """Compiles films to [class token, mean patch token], in float32.
-
-  Registers stay out of the mean: they hold no place in the film.
-  """
+  """Compiles films to [class token, mean patch token], in float32."""
 
   def features(params: Params, films: Films) -> Float[Array, "B F"]:
     images = image_ops.normalize(whole_film(films, size_px=size_px), mean, std)
-    (output,) = encoder.apply({"params": params}, images)
-    pooled = output.patches.astype(jnp.float32).mean(axis=1)
-    return jnp.concatenate([output.cls.astype(jnp.float32), pooled], axis=1)
+    return pooled_tokens(encoder, params, images)
 
   return jax.jit(features, out_shardings=replicated(mesh))
 
