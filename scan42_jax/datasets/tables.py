@@ -26,15 +26,23 @@ def find_table(source: pathlib.Path, *names: str) -> pathlib.Path:
       may also be there with `.gz`, or without.
 
   Raises:
-    FileNotFoundError: one line with what was expected, what is there instead,
-      and where the table lies if the source is one level off.
+    FileNotFoundError: see `not_found`.
   """
   for path in _candidates(source, names):
     if path.is_file():
       return path
+  raise not_found(source, *names)
+
+
+def not_found(source: pathlib.Path, *names: str) -> FileNotFoundError:
+  """Returns the error about a source that has none of some files or folders.
+
+  It is one line with what was expected, what is there instead, and where that
+  lies if the source is one level off.
+  """
   if not source.is_dir():
-    raise FileNotFoundError(f"{source} is no folder")
-  raise FileNotFoundError(
+    return FileNotFoundError(f"{source} is no folder")
+  return FileNotFoundError(
     f"{' or '.join(names)} is not in {source}; {_contents(source)}"
     f"{_hint(source, names)}"
   )

@@ -3,12 +3,8 @@
 import pathlib
 
 import numpy as np
-import pydicom
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import DigitalXRayImageStorageForPresentation as DX
-from pydicom.uid import ExplicitVRLittleEndian
 from release_trees.chexpert import LABELS
-from release_trees.files import film, pick, write_csv, write_film
+from release_trees.files import pick, write_csv, write_dicom, write_film
 
 _MARKS = {None: 0.7, "1": 0.15, "0": 0.1, "-1": 0.05}
 _COLUMNS = [
@@ -57,7 +53,8 @@ def make_tree(
         files = [f"Anonymized_DICOMs/{path}.dcm", f"images/{path}.png"]
         if dicom:
           bare = number % 4 == 0
-          _write_dicom(folder / files[0].removesuffix(".dcm" * bare), rng)
+          path = folder / files[0].removesuffix(".dcm" * bare)
+          write_dicom(path, rng, PatientID="of the header")
         else:
           write_film(folder / files[1], rng)
         tail = [_uid(rng), 20150101, view, 40, 32, "Carestream"]
@@ -68,20 +65,3 @@ def make_tree(
 
 def _uid(rng) -> str:
   return f"{rng.integers(10**8)}.{rng.integers(10**8)}"
-
-
-def _write_dicom(path: pathlib.Path, rng) -> None:
-  meta = FileMetaDataset()
-  meta.MediaStorageSOPClassUID = DX
-  meta.MediaStorageSOPInstanceUID = f"2.25.{rng.integers(2**60)}"
-  meta.TransferSyntaxUID = ExplicitVRLittleEndian
-  data = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
-  data.SOPClassUID, data.SOPInstanceUID = DX, meta.MediaStorageSOPInstanceUID
-  data.Modality, data.PatientID = "DX", "of the header"
-  pixels = film(rng).astype("<u2") * 16
-  data.Rows, data.Columns = pixels.shape
-  data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-  data.BitsAllocated, data.BitsStored, data.HighBit = 16, 12, 11
-  data.PixelRepresentation, data.PixelData = 0, pixels.tobytes()
-  path.parent.mkdir(parents=True, exist_ok=True)
-  pydicom.dcmwrite(path, data, enforce_file_format=True)

@@ -5,15 +5,21 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+import pydicom
 from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import DigitalXRayImageStorageForPresentation as DX
+from pydicom.uid import ExplicitVRLittleEndian
 
 SIZE_PX = (40, 32)
 """Height and width of a film."""
 
 
-def film(rng: np.random.Generator) -> np.ndarray:
+def film(
+  rng: np.random.Generator, *, size_px: tuple[int, int] = SIZE_PX
+) -> np.ndarray:
   """A film of its own: a slope with a spot, uint8 [H, W]."""
-  height, width = SIZE_PX
+  height, width = size_px
   rows, columns = np.mgrid[:height, :width]
   slope, bend = rng.uniform(20, 100, 2)
   values = 20 + slope * rows / height + bend * columns / width
@@ -31,6 +37,40 @@ def write_film(
   if depth == 16:
     pixels = pixels.astype(np.uint16) * 257
   Image.fromarray(pixels).save(path)
+
+
+def write_dicom(
+  path: pathlib.Path,
+  rng: np.random.Generator,
+  *,
+  size_px: tuple[int, int] = SIZE_PX,
+  **header: str,
+) -> None:
+  """Writes a film as DICOM of 12 bits.
+
+  Args:
+    path: of the file.
+    rng: makes the film.
+    size_px: height and width.
+    header: further elements, or other values for those set here.
+  """
+  meta = FileMetaDataset()
+  meta.MediaStorageSOPClassUID = DX
+  meta.MediaStorageSOPInstanceUID = f"2.25.{rng.integers(2**60)}"
+  meta.TransferSyntaxUID = ExplicitVRLittleEndian
+  data = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
+  data.SOPClassUID, data.SOPInstanceUID = DX, meta.MediaStorageSOPInstanceUID
+  data.Modality = "DX"
+  pixels = film(rng, size_px=size_px).astype("<u2") * 16
+  data.Rows, data.Columns = pixels.shape
+  data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+  data.BitsAllocated, data.BitsStored, data.HighBit = 16, 12, 11
+  data.PixelRepresentation, data.PixelData = 0, pixels.tobytes()
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with pydicom.config.disable_value_validation():
+    for name, value in header.items():
+      setattr(data, name, value)
+    pydicom.dcmwrite(path, data, enforce_file_format=True)
 
 
 def write_csv(
