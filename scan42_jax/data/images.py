@@ -38,7 +38,12 @@ _PLUGINS = {
 }
 
 
-def read_film(path: str | pathlib.Path, *, published: bool = False) -> Film:
+def read_film(
+  path: str | pathlib.Path,
+  *,
+  published: bool = False,
+  short_side_px: int | None = None,
+) -> Film:
   """Reads the film in a DICOM, PNG or JPEG file, told apart by content.
 
   8-bit pictures keep their values; deeper ones, and DICOM without a window, are
@@ -52,6 +57,9 @@ def read_film(path: str | pathlib.Path, *, published: bool = False) -> Film:
       truncated to uint8. DICOM: no modality LUT or rescale; YBR pictures are
       inverted; MONOCHROME1 is inverted by maximum - x after the window; then
       stretched and truncated alike. A constant film is all 0.
+    short_side_px: the film will be shrunk to this short side, so a JPEG at
+      least twice as large may be decoded at a half, a quarter or an eighth of
+      its size; None decodes in full.
 
   Returns:
     The film. PNG and JPEG have no header, so only its pixels are known.
@@ -61,7 +69,11 @@ def read_film(path: str | pathlib.Path, *, published: bool = False) -> Film:
   """
   data = _read_bytes(path)
   if data.startswith(tuple(_PLUGINS)) and data[128:132] != b"DICM":
-    return Film(pixels=_picture_pixels(data, published=published))
+    return Film(
+      pixels=_picture_pixels(
+        data, published=published, short_side_px=short_side_px
+      )
+    )
   # Here and not above: the workers that only decode shards need no pydicom.
   from scan42_jax.data import dicom
 
@@ -96,9 +108,10 @@ def equalize_histogram(pixels: np.ndarray) -> np.ndarray:
 def shrink(pixels: np.ndarray, *, short_side_px: int = 1024) -> np.ndarray:
   """Scales a film down, antialiased; a smaller one is returned as it is.
 
-  Bicubic, because crops of the result then differ least from crops of the full
-  film (0.45 grey levels RMS, box filter 0.71); Lanczos does no better and rings
-  at metal edges.
+  Films at least twice too large are first averaged over blocks. Crops of the
+  result differ from crops of the full film by 0.65 grey levels RMS, with a
+  bicubic filter over the full film by 0.53 in three times the time; the JPEG of
+  the stored film alone makes 0.5. Lanczos rings at metal edges.
 
   Args:
     pixels: uint8 [H, W].
@@ -112,7 +125,9 @@ def shrink(pixels: np.ndarray, *, short_side_px: int = 1024) -> np.ndarray:
     return pixels
   height, width = (round(side * scale) for side in pixels.shape)
   picture = Image.fromarray(pixels)
-  return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
+  return np.asarray(
+    picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=1.0)
+  )
 
 
 def encode_film(pixels: np.ndarray, *, quality: int = 95) -> bytes:
@@ -135,7 +150,7 @@ def decode_film(encoded: bytes) -> np.ndarray:
   Raises:
     RejectedFilm: the bytes are damaged or no picture.
   """
-  return _picture_pixels(encoded, published=False)
+  return _picture_pixels(encoded)
 
 
 def _read_bytes(path: str | pathlib.Path) -> bytes:
@@ -151,8 +166,10 @@ def _read_bytes(path: str | pathlib.Path) -> bytes:
     raise RejectedFilm(f"cannot be opened: {error.strerror}") from None
 
 
-def _picture_pixels(data: bytes, *, published: bool) -> np.ndarray:
-  picture = _load(data)
+def _picture_pixels(
+  data: bytes, *, published: bool = False, short_side_px: int | None = None
+) -> np.ndarray:
+  picture = _load(data, short_side_px)
   if picture.mode.startswith("I"):  # 16 bits; Pillow's "L" would clip at 255
     values = np.asarray(picture)
     if not published:
@@ -165,7 +182,7 @@ def _picture_pixels(data: bytes, *, published: bool) -> np.ndarray:
   return pixels
 
 
-def _load(data: bytes) -> Image.Image:
+def _load(data: bytes, short_side_px: int | None) -> Image.Image:
   plugin = next(
     (plugin for magic, plugin in _PLUGINS.items() if data.startswith(magic)),
     None,
@@ -175,6 +192,8 @@ def _load(data: bytes) -> Image.Image:
   try:
     picture = plugin(io.BytesIO(data))
     check_size(picture.height, picture.width)
+    if short_side_px and isinstance(picture, JpegImagePlugin.JpegImageFile):
+      picture.draft(picture.mode, (short_side_px, short_side_px))
     picture.load()
   except RejectedFilm:
     raise

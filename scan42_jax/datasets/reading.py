@@ -214,8 +214,12 @@ def load_files(
   Raises:
     RejectedFilm: a file is damaged, or a mask does not fit its film.
   """
+  # Masks are compared with the full film; it is equalised in full, too.
+  in_full = options.published or row.masks
   film = images.read_film(
-    options.source / row.file, published=options.published
+    options.source / row.file,
+    published=options.published,
+    short_side_px=None if in_full else options.short_side_px,
   )
   masks = {}
   for name, file in row.masks.items():

@@ -223,6 +223,24 @@ def test_shrink_bounds_the_short_side_and_never_enlarges(shape, expected):
   assert shrunk.shape == expected and shrunk.dtype == np.uint8
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize(
+  ("short_side_px", "shape"),
+  [(133, (304, 264)), (132, (152, 132)), (34, (76, 66))],
+)
+def test_large_jpegs_are_decoded_smaller(tmp_path, mode, short_side_px, shape):
+  picture = Image.fromarray(_ramp(304, 264)).convert(mode)
+  path = _save(tmp_path / "film.jpg", picture, quality=95)
+  part = images.read_film(path, short_side_px=short_side_px).pixels
+  assert part.shape == shape and min(shape) >= short_side_px
+  full = images.read_film(path).pixels
+  assert full.shape == (304, 264)
+  shrunk = [
+    images.shrink(film, short_side_px=32).astype(int) for film in (part, full)
+  ]
+  assert np.abs(shrunk[0] - shrunk[1]).mean() < 1
+
+
 def test_shrink_is_antialiased():
   checkers = np.indices((256, 256)).sum(0) % 2 * np.uint8(255)
   shrunk = images.shrink(checkers.astype(np.uint8), short_side_px=64)
