@@ -44,7 +44,13 @@ _KEEP_BURNED_IN = flags.DEFINE_bool(
   "keep_burned_in", False, "Keep films that say text is drawn into them."
 )
 _LABELS_CSV = flags.DEFINE_string(
-  "labels_csv", None, "folder: table with column `file`; see datasets/folder.py"
+  "labels_csv",
+  None,
+  "folder: table with column `file`; see datasets/folder.py. chexmask: one of "
+  "its tables.",
+)
+_MIN_MASK_QUALITY = flags.DEFINE_float(
+  "min_mask_quality", 0.7, "chexmask: leave out films of a smaller Dice RCA."
 )
 _EXCLUDE = flags.DEFINE_multi_string(
   "exclude", [], "folder: leave out files that match this glob; repeatable."
@@ -95,6 +101,7 @@ def _options() -> Options:
     all_views=_ALL_VIEWS.value,
     keep_burned_in=_KEEP_BURNED_IN.value,
     labels_csv=_path(_LABELS_CSV.value),
+    min_mask_quality=_MIN_MASK_QUALITY.value,
     exclude=tuple(_EXCLUDE.value),
     keep_ids=_KEEP_IDS.value,
     id_salt=_ID_SALT.value,

@@ -531,3 +531,19 @@ def test_cut_real_films_are_unreadable(real_data_dir, share):
     data = (folder / row["file"]).read_bytes()
     refusal = _refusal(data[: int(len(data) * share)])
     assert refusal.kind == "unreadable", row["file"]
+
+
+def test_size_from_the_header_alone(tmp_path):
+  path = tmp_path / "film.dcm"
+  data = _bytes(_film(np.zeros((3, 5), np.uint16)))
+  path.write_bytes(data)
+  assert dicom.read_size(path) == (3, 5)
+  path.write_bytes(data[: len(data) - 20])  # Pixels are cut off.
+  assert dicom.read_size(path) == (3, 5)
+  for damaged in (b"", b"no film", data[:200]):
+    path.write_bytes(damaged)
+    with pytest.raises(images.RejectedFilm, match="damaged DICOM"):
+      dicom.read_size(path)
+  path.write_bytes(_deflated(b"anything"))
+  with pytest.raises(images.RejectedFilm, match="deflated, so it has no size"):
+    dicom.read_size(path)

@@ -254,6 +254,58 @@ def test_what_is_missing_stops_in_one_line(tmp_path):
     list(release_frames.build("chexmask", tmp_path, labels_csv=other).rows())
 
 
+def test_a_table_cut_short_is_used_as_far_as_it_goes(tmp_path):
+  table, dataset = _make(tmp_path, "ChestX-Ray8")
+  whole = [row.image_id for row in dataset.rows() if not row.fault]
+  data = table.read_bytes()
+  assert table.suffix == ".gz"
+  table.write_bytes(data[: len(data) * 2 // 3])
+  rows = list(dataset.rows())
+  found = [row.image_id for row in rows if not row.fault]
+  assert 10 < len(found) < len(whole) and found == whole[: len(found)]
+  cut = next(row.fault for row in rows if row.file == table.name)
+  assert cut.startswith(f"{table.name} is cut short after line")
+
+
+def test_golden_masks_of_real_films(real_data_dir, tmp_path):
+  real = real_data_dir / "covid_cxr"
+  rows = pd.read_csv(
+    real / "masks_chexmask_format.csv", dtype=str, keep_default_na=False
+  )
+  table = tmp_path / "CANDID-PTX.csv"
+  rows.assign(**{tree.MEAN: 1, tree.MAX: 1, "Landmarks": ""}).to_csv(
+    table, index=False
+  )
+  manifest, _ = film_trees.prepare(
+    real / "images",
+    tmp_path,
+    dataset="chexmask",
+    labels_csv=table,
+    all_views=True,
+    holdout_percent=0.0,
+  )
+  assert manifest["films"]["train"] == len(rows)
+  assert not manifest["quarantined"]
+  rows = rows.set_index("ImageID")
+  for example in open_films(tmp_path, "chexmask", "train"):
+    name = example["image_id"]
+    painted = np.asarray(
+      Image.open(real / "masks_radiologist" / f"{name.rpartition('.')[0]}.png")
+    )
+    masks = {
+      organ: np.asarray(Image.open(io.BytesIO(png))) > 0
+      for organ, png in example["masks"].items()
+      if png
+    }
+    drawn = {NAMES[n] for n in NAMES if rows.loc[name, n]}
+    assert set(masks) == drawn
+    over = np.zeros(painted.shape, bool)  # Organs painted over this one.
+    for value, organ in ((3, "heart"), (2, "right_lung"), (1, "left_lung")):
+      if organ in masks:
+        np.testing.assert_array_equal(masks[organ] & ~over, painted == value)
+        over |= masks[organ]
+
+
 def test_golden_real_rows(real_data_dir):
   tables = sorted((real_data_dir / "chexmask/Preprocessed").glob("*.csv.gz"))
   assert len(tables) == 6

@@ -234,6 +234,23 @@ def test_faulty_rows_of_kaggle_are_named(tmp_path):
   )
 
 
+def test_a_table_in_another_encoding_is_used(tmp_path):
+  source = tmp_path / "raw"
+  tree.make_tree(source, seed=8, num_patients=20, form="kaggle")
+  path = source / "indiana_reports.csv"
+  text = path.read_text().replace("Lungs are", "Lungs (français) are")
+  path.write_bytes(text.encode("cp1252"))
+  lines = text.count("français")
+  rows = list(release_frames.build("iu_xray", source).rows())
+  assert any("Lungs (français) are" in row.report for row in rows)
+  faults = [row.fault for row in rows if row.fault]
+  assert len(faults) == 1
+  number = int(faults[0].split()[2])
+  assert 0 < number <= lines and faults[0] == (
+    f"indiana_reports.csv has {number} lines in CP-1252 instead of UTF-8"
+  )
+
+
 def test_what_is_missing_stops_in_one_line(small, tmp_path):
   inside = small / "ecgen-radiology"
   with pytest.raises(FileNotFoundError, match=f"give --source={small}$"):
