@@ -34,11 +34,8 @@ from scan42_jax.program import (
 from scan42_jax.settings import Settings, adopt_encoder, from_json, to_json
 from scan42_jax.train_step import TrainState, init_state
 from scan42_jax.types import Films, Params
-from scan42_jax.weights.initial import (
-  InitialWeights,
-  load_initial,
-  place_encoder,
-)
+from scan42_jax.weights.initial import InitialWeights, load_initial
+from scan42_jax.weights.placing import place_encoder
 
 logger = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from scan42_jax.weights.expected import listed
 from scan42_jax.weights.names import Field, NameTable, unchanged
 
 Convert = Callable[[np.ndarray], np.ndarray]
@@ -114,21 +115,31 @@ def from_dinov2(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     Arrays by our path, prefix of the module absent.
 
   Raises:
-    ValueError: a name is not DINOv2's, or its array has another rank.
+    ValueError: names are not DINOv2's, or their arrays have another rank; all
+      of them are listed.
   """
-  arrays = {}
+  arrays, faults = sort_dinov2(state)
+  if faults:
+    raise ValueError(listed(faults))
+  return arrays
+
+
+def sort_dinov2(
+  state: Mapping[str, np.ndarray],
+) -> tuple[dict[str, np.ndarray], list[str]]:
+  """Does what `from_dinov2` does, and returns the faults instead of raising."""
+  arrays, faults = {}, []
   for name, value in state.items():
     found = _TABLE.ours(name)
     if found is None:
-      raise ValueError(
-        f"{name!r} is not a parameter of a DINOv2 encoder or head"
-      )
+      faults.append(f"{name!r} is not a parameter of a DINOv2 encoder or head")
+      continue
     path, shape = found
     try:
       arrays[path] = shape.to_ours(value)
-    except (ValueError, IndexError) as error:
-      raise ValueError(f"{name!r} has shape {value.shape}") from error
-  return arrays
+    except (ValueError, IndexError):
+      faults.append(f"{name!r} has shape {value.shape}")
+  return arrays, faults
 
 
 def to_dinov2(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

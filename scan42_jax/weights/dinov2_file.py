@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from scan42_jax.models.vit import ViTConfig
-from scan42_jax.weights.dinov2 import from_dinov2, to_dinov2
-from scan42_jax.weights.huggingface import read_safetensors
+from scan42_jax.weights.dinov2 import from_dinov2, sort_dinov2, to_dinov2
+from scan42_jax.weights.expected import check_encoder, listed
 from scan42_jax.weights.huggingface_config import resize_json, with_resize
+from scan42_jax.weights.safetensors_file import read_metadata, read_safetensors
 from scan42_jax.weights.torch_file import read_torch_file
 
 Arrays = dict[str, np.ndarray]
@@ -63,13 +63,17 @@ def read_dinov2(
     trained = "teacher" in content
   try:
     modules = _modules(state)
-    encoder = from_dinov2(modules.pop("backbone"))
+    encoder, faults = sort_dinov2(modules.pop("backbone"))
     heads = {name: from_dinov2(arrays) for name, arrays in modules.items()}
-    config = _config(
-      encoder, trained=trained, num_heads=stated.get("num_heads")
-    )
+    try:
+      config = _config(
+        encoder, trained=trained, num_heads=stated.get("num_heads")
+      )
+    except ValueError as error:
+      raise ValueError(listed([*faults, str(error)])) from error
     if stated:
       config = with_resize(config, stated["position_embedding_resize"])
+    check_encoder(config, encoder, faults)
     return config, encoder, heads
   except ValueError as error:
     raise ValueError(
@@ -104,8 +108,7 @@ def write_dinov2(
 
 def _read_stated(path: pathlib.Path) -> dict[str, Any]:
   """Reads what `write_dinov2` states of a file; {} if others wrote it."""
-  with safetensors.safe_open(path, framework="numpy") as file:
-    text = (file.metadata() or {}).get(_METADATA, "{}")
+  text = read_metadata(path).get(_METADATA, "{}")
   try:
     stated = json.loads(text)
     valid = not stated or (
@@ -139,11 +142,16 @@ def _modules(state: Any) -> dict[str, Arrays]:
   state = {re.sub(_WRAPPERS, "", str(k)): v for k, v in state.items()}
   if "cls_token" in state:
     return {"backbone": state}
+  strange = [
+    f"{name!r} belongs to no DINOv2 encoder or head"
+    for name in state
+    if name.partition(".")[0] not in ("backbone", *_HEADS)
+  ]
+  if strange:
+    raise ValueError(listed(strange))
   modules: dict[str, Arrays] = {}
   for name, value in state.items():
     module, _, rest = name.partition(".")
-    if module not in ("backbone", *_HEADS):
-      raise ValueError(f"{name!r} belongs to no DINOv2 encoder or head")
     modules.setdefault(module, {})[rest] = value
   if "cls_token" not in modules.get("backbone", {}):
     raise ValueError("no 'backbone.cls_token' found")

@@ -10,13 +10,13 @@ import os
 import pathlib
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from scan42_jax.models.vit import ViTConfig
-from scan42_jax.weights.dinov2 import from_dinov2, to_dinov2
+from scan42_jax.weights.dinov2 import sort_dinov2, to_dinov2
+from scan42_jax.weights.expected import check_encoder
 from scan42_jax.weights.huggingface_config import read_config, read_json
 from scan42_jax.weights.names import NameTable, unchanged
+from scan42_jax.weights.safetensors_file import read_safetensors
 
 _LAYER = "encoder.layer.{block}."
 _NAMES = (
@@ -65,17 +65,21 @@ def read_huggingface(
 
   Raises:
     FileNotFoundError: no config.json, or no weights.
-    ValueError: unreadable, another model type, or another layout.
+    ValueError: unreadable, another model type, or arrays that do not make the
+      encoder of config.json; lists them.
   """
   folder = pathlib.Path(folder)
   config = read_config(folder)
   state = {}
   for file in _weight_files(folder):
     state.update(read_safetensors(file))
+  state, unknown = _dinov2_names(state)
+  encoder, faults = sort_dinov2(state)
   try:
-    return config, from_dinov2(_dinov2_names(state))
+    check_encoder(config, encoder, unknown + faults)
   except ValueError as error:
     raise ValueError(f"{folder}: {error}") from error
+  return config, encoder
 
 
 def to_huggingface(encoder: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -105,18 +109,6 @@ def _parts(name: str, value: np.ndarray) -> dict[str, np.ndarray]:
   return dict(zip(names, np.split(value, len(_PARTS)), strict=True))
 
 
-def read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """Reads all arrays of one file.
-
-  Raises:
-    ValueError: damaged.
-  """
-  try:
-    return safetensors.numpy.load_file(path)
-  except (safetensors.SafetensorError, TypeError) as error:
-    raise ValueError(f"{path}: damaged safetensors file ({error})") from error
-
-
 def _weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
   single = folder / "model.safetensors"
   index = folder / "model.safetensors.index.json"
@@ -137,24 +129,32 @@ def _weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
   return files
 
 
-def _dinov2_names(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Renames arrays; query, key and value of a block become one."""
-  renamed = {_rename(name): value for name, value in state.items()}
+def _dinov2_names(
+  state: dict[str, np.ndarray],
+) -> tuple[dict[str, np.ndarray], list[str]]:
+  """Renames arrays; query, key and value of a block become one.
+
+  Empties what it is given, so that no array is held twice.
+
+  Returns:
+    The renamed arrays, and what is wrong with the others.
+  """
+  renamed, faults = {}, []
+  for name in list(state):
+    found = _TABLE.ours(name)
+    if found is None:
+      faults.append(
+        f"{name!r} is no parameter of a dinov2 or dinov2_with_registers encoder"
+      )
+    else:
+      renamed[found[0]] = state.pop(name)
   for name in [name for name in renamed if ".attn.query." in name]:
-    parts = [name.replace("query", part) for part in _PARTS]
-    missing = [part for part in parts if part not in renamed]
-    if missing:
-      raise ValueError(f"no parameter for DINOv2's {missing[0]!r}")
-    renamed[name.replace("query", "qkv")] = np.concatenate(
-      [renamed.pop(part) for part in parts]
-    )
-  return renamed
-
-
-def _rename(name: str) -> str:
-  found = _TABLE.ours(name)
-  if found is None:
-    raise ValueError(
-      f"{name!r} is no parameter of a dinov2 or dinov2_with_registers encoder"
-    )
-  return found[0]
+    parts = [renamed.pop(name.replace("query", part), None) for part in _PARTS]
+    try:
+      renamed[name.replace("query", "qkv")] = np.concatenate(parts)
+    except ValueError:
+      faults.append(
+        f"{name!r}, its key and its value have shapes"
+        f" {', '.join(str(getattr(x, 'shape', 'absent')) for x in parts)}"
+      )
+  return renamed, faults

@@ -1,216 +1,192 @@
-"""Where training starts from: weights on disk, fitted into a fresh network.
+"""Weights on disk, whatever kind of file or folder holds them.
 
-Answers for which kinds of files are accepted and for what may differ between
-file and network. The formats themselves are read next door.
+Answers for which sources are accepted and for how each kind's films are
+prepared. The formats themselves are read next door.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from scan42_jax import paths
-from scan42_jax.models.position import resize_position_embedding
-from scan42_jax.models.vit import VisionTransformer, ViTConfig
-from scan42_jax.types import Params
+from scan42_jax.models.vit import ViTConfig
+from scan42_jax.weights.dinov2 import from_dinov2
 from scan42_jax.weights.dinov2_file import read_dinov2
+from scan42_jax.weights.expected import check_encoder, listed, not_finite
+from scan42_jax.weights.hub_cache import find_snapshot, looks_like_id
 from scan42_jax.weights.huggingface import read_huggingface
-from scan42_jax.weights.workdir import read_workdir
+from scan42_jax.weights.preprocessing import Preprocessing, read_preprocessing
+from scan42_jax.weights.safetensors_file import read_safetensors
+from scan42_jax.weights.workdir import read_run
 
-Arrays = Mapping[str, np.ndarray]
-Shapes = Mapping[str, tuple[int, ...]]
+Arrays = dict[str, np.ndarray]
+Prepared = tuple[Preprocessing, str]  # And where that is from.
+
+_Source = tuple[ViTConfig, Arrays, Mapping[str, Arrays], Prepared]
+
+_RAD_DINO_BACKBONE = "backbone_compatible.safetensors"
+_RAD_DINO_HEAD = "dino_head.safetensors"
+
+# What each kind's authors evaluate with, for files that do not say.
+_DINOV2 = Preprocessing(resize_px=256, crop_px=224)
+_RAD_DINO = Preprocessing(
+  resize_px=518, crop_px=518, mean=(0.5307,) * 3, std=(0.2583,) * 3
+)
+_STORED = "stored with the weights"
+_DEFAULT = "the default of {}, for none is stored with the weights"
 
 
 @dataclasses.dataclass(frozen=True)
 class InitialWeights:
-  """Weights of an encoder, and of heads where the file has them.
+  """Weights of an encoder, and of heads where the source has them.
 
   Attributes:
-    config: the encoder's shape, as the file states or implies it.
+    config: the encoder's shape, as the source states or implies it.
     encoder: float32 arrays by path below 'encoder/'.
     heads: the same by head, 'dino_head' or 'ibot_head'.
-    source: the file or folder, for messages.
+    source: the file, folder or hub id, for messages.
+    preprocessing: of films.
+    preprocessing_origin: where that is from, for messages.
   """
 
   config: ViTConfig
   encoder: Arrays
   heads: Mapping[str, Arrays]
   source: str
+  preprocessing: Preprocessing
+  preprocessing_origin: str
 
 
-def load_initial(path: str | os.PathLike) -> InitialWeights:
-  """Reads a Hugging Face folder, a DINOv2 `.pth` or a work folder of ours.
+def load_initial(source: str | os.PathLike) -> InitialWeights:
+  """Reads the weights of an encoder, complete and finite, or raises.
 
   Args:
-    path: a folder with config.json and safetensors, a released DINOv2 backbone,
-      a DINOv2 training checkpoint, or the --workdir of a run.
+    source: one of
+      - a folder with config.json and safetensors, as transformers saves an
+        encoder, CXformer's releases among them;
+      - RAD-DINO's release, which adds its DINO head;
+      - the id of such a folder on the Hugging Face hub, in the local cache;
+      - a DINOv2 backbone or training checkpoint, `.pth` or `.safetensors`;
+      - the --workdir of a run of ours.
 
   Raises:
     FileNotFoundError: nothing there, or the folder lacks a file.
     ValueError: one line on what was found and what is accepted.
   """
-  path = pathlib.Path(path)
-  if not path.exists():
-    raise FileNotFoundError(
-      f"{path}: no such file or folder; accepted: a Hugging Face folder, a"
-      " DINOv2 .pth, or a work folder of this project"
-    )
-  if path.suffix == ".safetensors":
-    raise ValueError(f"{path}: name the folder that holds it and config.json")
+  path, name = _find(source)
   if (path / "checkpoints").is_dir():
-    config, encoder, heads = read_workdir(path)
+    config, encoder, heads, prepared = _read_workdir(path)
   elif path.is_dir():
-    config, encoder = read_huggingface(path)
-    heads = {}
+    config, encoder, heads, prepared = _read_folder(path)
   else:
-    config, encoder, heads = read_dinov2(path)
-  mismatch = _first_mismatch(_shapes(encoder), _encoder_shapes(config))
-  if mismatch:
-    raise ValueError(
-      f"{path}: its parameters do not make one encoder: encoder/{mismatch}"
-    )
+    config, encoder, heads, prepared = _read_file(path)
+  faults = [f for n, x in heads.items() for f in not_finite(x, module=n)]
+  if faults:
+    raise ValueError(f"{path}: {listed(faults)}")
+  preprocessing, origin = prepared
   return InitialWeights(
     config=config,
     encoder=_float32(encoder),
     heads={name: _float32(arrays) for name, arrays in heads.items()},
-    source=str(path),
+    source=name,
+    preprocessing=preprocessing,
+    preprocessing_origin=origin,
   )
 
 
-def place_encoder(
-  params: Params, initial: InitialWeights
-) -> tuple[Params, tuple[str, ...]]:
-  """Puts weights from disk into a network's fresh parameters.
+def _find(source: str | os.PathLike) -> tuple[pathlib.Path, str]:
+  """Returns the path of a source, and what to call it."""
+  path = pathlib.Path(source).expanduser()
+  if path.exists():
+    return path, str(source)
+  if isinstance(source, str) and looks_like_id(source):
+    snapshot = find_snapshot(source)
+    return snapshot, f"{source} (revision {snapshot.name[:12]})"
+  raise FileNotFoundError(
+    f"{path}: no such file or folder; accepted: a Hugging Face folder or hub"
+    " id, a DINOv2 .pth, or a work folder of this project"
+  )
 
-  Registers that the file lacks stay fresh, a position table of another grid is
-  resized (offset 0, antialias), heads are taken where the file has them in the
-  network's shape. All else must agree.
+
+def _read_workdir(path: pathlib.Path) -> _Source:
+  run = read_run(path)
+  try:
+    check_encoder(run.config, run.encoder)
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from error
+  prepared = run_preprocessing(run.settings), "the run's settings"
+  return run.config, run.encoder, run.heads, prepared
+
+
+def run_preprocessing(settings: Mapping[str, Any]) -> Preprocessing:
+  """Returns how a run of ours shows whole films to its encoder.
 
   Args:
-    params: fresh {encoder, dino_head[, ibot_head]}; dtype and sharding of each
-      leaf are kept.
-    initial: what `load_initial` returned.
-
-  Returns:
-    The parameters, and sentences to log on what was not simply copied.
-
-  Raises:
-    ValueError: the first parameter that does not agree, with both shapes.
+    settings: of the run, as plain JSON.
   """
-  notes: list[str] = []
-  placed = dict(params)
-  fresh = paths.flatten(params["encoder"])
-  weights = _fit(dict(initial.encoder), fresh, initial.source, notes)
-  mismatch = _first_mismatch(_shapes(weights), _shapes(fresh))
-  if mismatch:
-    raise ValueError(
-      f"{initial.source}: does not fit the network: encoder/{mismatch}; take"
-      " the encoder's shape from the file"
-    )
-  placed["encoder"] = _placed(weights, fresh)
-  for name in sorted(params.keys() - {"encoder"}):
-    _place_head(placed, name, initial, notes)
-  for name in sorted(initial.heads.keys() - params.keys()):
-    notes.append(
-      f"{name} of {initial.source} is not used: the network has none"
-    )
-  return placed, tuple(notes)
-
-
-def _fit(
-  weights: dict[str, np.ndarray],
-  fresh: Mapping[str, jax.Array],
-  source: str,
-  notes: list[str],
-) -> dict[str, np.ndarray]:
-  """Bridges the two differences that an encoder may have."""
-  if "registers" in fresh and "registers" not in weights:
-    weights["registers"] = fresh["registers"]
-    notes.append(
-      f"{len(fresh['registers'])} registers start fresh: {source} has none"
-    )
-  name = "position_embedding"
-  side, new_side = _grid(weights[name]), _grid(fresh[name])
-  if side != new_side:
-    weights[name] = resize_position_embedding(
-      jnp.asarray(weights[name]),
-      (new_side, new_side),
-      offset=0.0,
-      antialias=True,
-    )
-    notes.append(
-      f"position_embedding of {source} was resized from {side} x {side} to"
-      f" {new_side} x {new_side} patches"
-    )
-  return weights
-
-
-def _place_head(
-  placed: dict[str, Params],
-  name: str,
-  initial: InitialWeights,
-  notes: list[str],
-) -> None:
-  fresh = paths.flatten(placed[name])
-  if name not in initial.heads:
-    notes.append(f"{name} starts fresh: {initial.source} has none")
-    return
-  weights = initial.heads[name]
-  mismatch = _first_mismatch(_shapes(weights), _shapes(fresh))
-  if mismatch:
-    notes.append(f"{name} starts fresh: {initial.source}: {name}/{mismatch}")
-    return
-  placed[name] = _placed(weights, fresh)
-
-
-def _placed(weights: Arrays, fresh: Mapping[str, jax.Array]) -> Params:
-  """Gives arrays the dtype and sharding of the leaves they replace."""
-  return paths.unflatten(
-    {
-      # Donated later, so it must not share memory with the file's array.
-      path: jax.device_put(
-        weights[path].astype(leaf.dtype), leaf.sharding, may_alias=False
-      )
-      for path, leaf in fresh.items()
-    }
+  crops = settings["crops"]
+  return Preprocessing(
+    resize_px=crops["global_size_px"],
+    squash=True,
+    mean=tuple(crops["mean"]),
+    std=tuple(crops["std"]),
+    equalize=settings["data"]["equalize"],
   )
 
 
-def _first_mismatch(found: Shapes, expected: Shapes) -> str | None:
-  """Describes the first path whose shapes differ, absent ones included."""
-  for path in [*expected, *found]:
-    ours, theirs = (_describe(shapes.get(path)) for shapes in (expected, found))
-    if ours != theirs:
-      return f"{path} is {theirs} in the file and should be {ours}"
-  return None
+def _read_folder(folder: pathlib.Path) -> _Source:
+  backbone = folder / _RAD_DINO_BACKBONE
+  if backbone.is_file() and not (folder / "config.json").is_file():
+    return _read_file(backbone)
+  config, encoder = read_huggingface(folder)
+  prepared = _stored(folder) or (_DINOV2, _DEFAULT.format("DINOv2's releases"))
+  return config, encoder, _released_head(folder), prepared
 
 
-def _describe(shape: tuple[int, ...] | None) -> str:
-  return "absent" if shape is None else str(shape)
+def _read_file(path: pathlib.Path) -> _Source:
+  config, encoder, heads = read_dinov2(path)
+  prepared = None
+  if path.suffix == ".safetensors":
+    heads = heads or _released_head(path.parent)
+    prepared = _stored(path.parent)
+  if prepared is None:
+    prepared = _default(path, config, trained=bool(heads))
+  return config, encoder, heads, prepared
 
 
-def _shapes(arrays: Mapping[str, Any]) -> Shapes:
-  return {path: tuple(x.shape) for path, x in arrays.items()}
+def _default(
+  path: pathlib.Path, config: ViTConfig, *, trained: bool
+) -> Prepared:
+  """How films are prepared for a DINOv2 file that does not say."""
+  if path.name == _RAD_DINO_BACKBONE:
+    return _RAD_DINO, _DEFAULT.format("RAD-DINO")
+  if not trained:
+    return _DINOV2, _DEFAULT.format("DINOv2's releases")
+  side = config.image_size
+  prepared = Preprocessing(resize_px=side, crop_px=side, equalize=True)
+  return prepared, _DEFAULT.format("CXformer's training checkpoints")
 
 
-def _encoder_shapes(config: ViTConfig) -> Shapes:
-  image = jnp.zeros((1, config.patch_size, config.patch_size, 3))
-  encoder = VisionTransformer(config)
-  tree = jax.eval_shape(encoder.init, jax.random.key(0), image)["params"]
-  return _shapes(paths.flatten(tree))
+def _stored(folder: pathlib.Path) -> Prepared | None:
+  preprocessing = read_preprocessing(folder)
+  return (preprocessing, _STORED) if preprocessing else None
 
 
-def _float32(arrays: Arrays) -> Arrays:
+def _released_head(folder: pathlib.Path) -> dict[str, Arrays]:
+  """Reads the head that RAD-DINO's release adds, with DINOv2's names."""
+  path = folder / _RAD_DINO_HEAD
+  if not path.is_file():
+    return {}
+  try:
+    return {"dino_head": from_dinov2(read_safetensors(path))}
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from error
+
+
+def _float32(arrays: Mapping[str, np.ndarray]) -> Arrays:
   return {path: np.asarray(x, np.float32) for path, x in arrays.items()}
-
-
-def _grid(table: np.ndarray | jax.Array) -> int:
-  return math.isqrt(len(table) - 1)

@@ -147,8 +147,9 @@ def from_huggingface(values: dict[str, Any]) -> Preprocessing:
   _expect(values, "do_resize", True)
   _expect(values, "resample", _BICUBIC)
   _expect(values, "do_rescale", True)
-  if not math.isclose(values.get("rescale_factor", _BYTE), _BYTE, rel_tol=1e-4):
-    raise ValueError("rescale_factor is not 1/255")
+  factor = values.get("rescale_factor", _BYTE)
+  if type(factor) is not float or not math.isclose(factor, _BYTE, rel_tol=1e-4):
+    raise ValueError(f"rescale_factor is {factor!r}, not 1/255")
   resize_px, squash = _size(values)
   standardise = _flag(values, "do_normalize", default=True)
   own = values.get(_OWN_KEY, {})
@@ -167,26 +168,34 @@ def from_huggingface(values: dict[str, Any]) -> Preprocessing:
 def _size(values: dict[str, Any]) -> tuple[int, bool]:
   """Returns the side to resize to, and whether both sides become it."""
   size = values.get("size")
-  match size:
-    case int() | {"shortest_edge": int()}:
-      return (size if isinstance(size, int) else size["shortest_edge"]), False
-    case {"height": int(height), "width": int(width)} if height == width:
-      return height, True
-  raise ValueError(
-    f"size is {size!r}; known are shortest_edge, and height and width alike"
-  )
+  if isinstance(size, dict) and set(size) == {"shortest_edge"}:
+    size = size["shortest_edge"]
+  if type(size) is int:
+    return size, False
+  side = _square(size)
+  if side is None:
+    raise ValueError(
+      f"size is {size!r}; known are shortest_edge, and height and width alike"
+    )
+  return side, True
 
 
 def _crop(values: dict[str, Any]) -> int | None:
   if not _flag(values, "do_center_crop", default=True):
     return None
   crop = values.get("crop_size")
-  match crop:
-    case int():
-      return crop
-    case {"height": int(height), "width": int(width)} if height == width:
+  side = crop if type(crop) is int else _square(crop)
+  if side is None:
+    raise ValueError(f"crop_size is {crop!r}, not one side or two alike")
+  return side
+
+
+def _square(size: Any) -> int | None:
+  """Returns the side of a size with two sides alike; None for any other."""
+  match size:
+    case {"height": int(height), "width": width} if height == width:
       return height
-  raise ValueError(f"crop_size is {crop!r}, not one side or two alike")
+  return None
 
 
 def _channels(values: dict[str, Any], key: str) -> Channels:

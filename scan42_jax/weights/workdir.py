@@ -61,19 +61,3 @@ def read_run(
     encoder=encoder,
     heads=heads,
   )
-
-
-def read_workdir(
-  workdir: pathlib.Path,
-) -> tuple[ViTConfig, Arrays, dict[str, Arrays]]:
-  """Reads the teacher of a run's newest checkpoint.
-
-  Returns:
-    The encoder's shape, its arrays by path, and those of each head.
-
-  Raises:
-    FileNotFoundError: no checkpoint.
-    ValueError: no checkpoint there can be read.
-  """
-  run = read_run(workdir)
-  return run.config, run.encoder, run.heads

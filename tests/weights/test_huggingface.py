@@ -208,38 +208,53 @@ def test_config_that_is_no_json_object_is_refused(tmp_path, text):
   _refused(ValueError, tmp_path, f"{tmp_path / 'config.json'}: not ")
 
 
-def test_other_layouts_are_refused(tmp_path):
-  _write(tmp_path, {"bert.embeddings.word_embeddings.weight": np.zeros(3)})
-  _refused(
-    ValueError,
-    tmp_path,
-    f"{tmp_path}: 'bert.embeddings.word_embeddings.weight' is no parameter",
-  )
-  query = "encoder.layer.0.attention.attention.query.bias"
-  _write(tmp_path, {query: np.zeros(8)})
-  _refused(
-    ValueError,
-    tmp_path,
-    f"{tmp_path}: no parameter for DINOv2's 'blocks.0.attn.key.bias'",
-  )
-  _write(tmp_path, {"embeddings.cls_token": np.array(1.0)})
-  _refused(ValueError, tmp_path, f"{tmp_path}: 'cls_token' has shape ()")
+BROKEN = "its parameters do not make one encoder"
 
 
-def test_bfloat16_weights_are_read(tmp_path):
-  header = (
-    b'{"layernorm.bias":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
+@pytest.mark.parametrize(
+  "state, fault",
+  [
+    (
+      {"bert.embeddings.word_embeddings.weight": np.zeros(3)},
+      "'bert.embeddings.word_embeddings.weight' is no parameter",
+    ),
+    (
+      {"encoder.layer.0.attention.attention.query.bias": np.zeros(8)},
+      "'blocks.0.attn.query.bias', its key and its value have shapes (8,),"
+      " absent, absent",
+    ),
+    ({"embeddings.cls_token": np.array(1.0)}, "'cls_token' has shape ()"),
+  ],
+)
+def test_other_layouts_are_refused(tmp_path, state, fault):
+  _write(tmp_path, state)
+  _refused(ValueError, tmp_path, f"{tmp_path}: {BROKEN}: {fault}")
+
+
+def test_golden_folder_lists_all_that_is_wrong(golden_file, tmp_path):
+  source = golden_file("hf_dinov2")
+  shutil.copy(source / "config.json", tmp_path)
+  state = safetensors.numpy.load_file(source / "model.safetensors")
+  width = state["layernorm.weight"].shape[0]
+  state["classifier.weight"] = np.zeros((2, width), np.float32)
+  del state["layernorm.bias"]
+  state["encoder.layer.0.norm1.weight"] = np.ones(width + 1, np.float32)
+  state["encoder.layer.0.mlp.fc1.bias"][3] = np.nan
+  state["embeddings.patch_embeddings.projection.bias"][0] = np.inf
+  safetensors.numpy.save_file(state, tmp_path / "model.safetensors")
+  with pytest.raises(ValueError) as caught:
+    read_huggingface(tmp_path)
+  assert str(caught.value) == f"{tmp_path}: {BROKEN}: " + "; ".join(
+    [
+      "'classifier.weight' is no parameter of a dinov2 or"
+      " dinov2_with_registers encoder",
+      f"encoder/block_00/norm1/scale is ({width + 1},) in the file and should"
+      f" be ({width},)",
+      f"encoder/norm/bias is absent in the file and should be ({width},)",
+      "encoder/block_00/mlp/fc1/bias holds NaN or Inf",
+      "encoder/patch_embed/proj/bias holds NaN or Inf",
+    ]
   )
-  data = np.array([0x3FC0, 0xC000], "<u2").tobytes()
-  _write(tmp_path)
-  (tmp_path / "model.safetensors").write_bytes(
-    len(header).to_bytes(8, "little") + header + data
-  )
-  _, arrays = read_huggingface(tmp_path)
-  np.testing.assert_array_equal(
-    arrays["norm/bias"].astype(np.float32), [1.5, -2.0]
-  )
-  assert arrays["norm/bias"].dtype.name == "bfloat16"
 
 
 @pytest.mark.parametrize("name", FOLDERS)
