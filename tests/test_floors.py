@@ -14,7 +14,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "scan42_jax"
 
 FLOORS = {
   0: ["types", "paths"],
-  1: ["precision", "sharding"],
+  1: ["command_line", "precision", "sharding"],
   2: [
     "models.",
     "losses.",
@@ -26,6 +26,7 @@ FLOORS = {
     "data.rendering",
     "data.bounded",
     "data.dicom",
+    "data.any_film",
     "data.images",
     "data.image_ops",
     "data.crops",
@@ -40,6 +41,7 @@ FLOORS = {
     "data.mixture",
     "data.sources",
     "data.pipeline",
+    "encoder",
     "settings",
     "train_step",
   ],
@@ -53,8 +55,9 @@ FLOORS = {
     "data.prepare",
     "extraction.",
     "pictures.",
+    "release.",
   ],
-  7: ["main", "features", "visualize"],
+  7: ["main", "features", "visualize", "weights.export"],
 }
 CORE = [
   "types",
@@ -76,14 +79,19 @@ CORE = [
 CORE_NEEDS = {"jax", "jaxlib", "flax", "optax", "einops", "numpy"}
 ONLY_IN = {
   "pydicom": ["data.dicom", "datasets."],
-  "PIL": ["data.images", "pictures.drawing"],
+  "PIL": [
+    "data.any_film",
+    "data.images",
+    "pictures.drawing",
+    "release.curve",
+  ],
   "grain": ["data.mixture", "data.pipeline"],
   "orbax": ["checkpoint"],
   "clu": ["telemetry"],
   "tensorboard": ["telemetry"],
   "pyarrow": ["extraction.outputs"],
   "flax.linen": ["models."],
-  "ml_collections": ["config", "train", "main"],
+  "ml_collections": ["config", "train", "main", "plan"],
 }
 
 
@@ -101,7 +109,10 @@ def _matches(name, patterns):
 
 
 def _floor(name):
-  found = [floor for floor, names in FLOORS.items() if _matches(name, names)]
+  # A binary may stand above the folder that it lies in.
+  found = [floor for floor, names in FLOORS.items() if name in names] or [
+    floor for floor, names in FLOORS.items() if _matches(name, names)
+  ]
   assert len(found) == 1, f"{name} stands on floors {found}; list it on one"
   return found[0]
 
