@@ -43,7 +43,7 @@ def arguments() -> argparse.Namespace:
   parser.add_argument("--prototypes", type=int, default=16384)
   parser.add_argument("--canvas_px", type=int, default=1280)
   parser.add_argument("--dtype", default="bfloat16")
-  parser.add_argument("--remat", action="store_true")
+  parser.add_argument("--remat", default="none")
   parser.add_argument("--steps", type=int, default=5, help="of a round")
   parser.add_argument("--rounds", type=int, default=5)
   parser.add_argument("--peer_python", help="interpreter with torch")

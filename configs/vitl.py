@@ -20,6 +20,6 @@ def get_config(preset: str = "default") -> ml_collections.ConfigDict:
   config.ibot_head.num_prototypes = 131072
   config.data.datasets = ("chexpert",)
   # Activations of 24 blocks at 518 px do not fit beside the state.
-  config.model.remat = True
+  config.model.remat = "full"
   config.mesh.data, config.mesh.fsdp = 1, -1
   return apply_preset(config, preset)

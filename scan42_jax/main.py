@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import os
 import pathlib
-import re
 import sys
-import traceback
 
 import jax
 from absl import app, flags, logging
 from jax.experimental import multihost_utils
 from ml_collections import config_flags
 
-from scan42_jax import train
+from scan42_jax import command_line, train
 from scan42_jax.data import assembly, finished
 from scan42_jax.datasets.phantom import Phantom
 from scan42_jax.datasets.reading import Options
@@ -57,8 +55,7 @@ def main(argv: list[str]) -> None:
     _make_phantom(data_dir)
     stopped = train.train_and_evaluate(_CONFIG.value, workdir, data_dir)
   except (ValueError, OSError, FloatingPointError) as error:
-    _explain(error, workdir)
-    sys.exit(1)
+    command_line.explain(error, workdir)
   if stopped:
     sys.exit(128 + stopped)  # As a shell reports it: the job is not done.
 
@@ -79,36 +76,7 @@ def _make_phantom(data_dir: pathlib.Path) -> None:
   multihost_utils.sync_global_devices("phantom films are there")
 
 
-def _explain(error: Exception, workdir: pathlib.Path) -> None:
-  """Prints the error's first line; the rest goes to a file."""
-  lines = str(error).strip().splitlines() or [type(error).__name__]
-  print(f"error: {lines[0]}", file=sys.stderr)
-  if workdir.is_dir():
-    (workdir / "traceback.txt").write_text(traceback.format_exc())
-
-
-def _parse_flags(argv: list[str]) -> list[str]:
-  """Parses flags; whatever is wrong with them or the config is one line."""
-  for flag in argv:
-    path = flag.removeprefix("--config=").split(":")[0]
-    if path != flag and not pathlib.Path(path).is_file():
-      _stop(f"{path}: no such config file")
-  try:
-    return flags.FLAGS(argv)
-  except (LookupError, AttributeError) as error:
-    text = re.sub(r"\\n|[\"'\\]", " ", str(error))
-    _stop(f"the config has no such field: {' '.join(text.split())}")
-  except (flags.Error, TypeError, ValueError, OSError) as error:
-    # A config file that raises comes with its traceback; the end says why.
-    _stop(str(error).strip().splitlines()[-1])
-
-
-def _stop(message: str) -> None:
-  print(f"error: {message}", file=sys.stderr)
-  sys.exit(1)
-
-
 if __name__ == "__main__":
   flags.mark_flag_as_required("config")
   logging.set_verbosity(logging.WARNING)
-  app.run(main, flags_parser=_parse_flags)
+  app.run(main, flags_parser=command_line.parse_flags)

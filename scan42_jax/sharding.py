@@ -11,7 +11,13 @@ import math
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import (
+  AbstractMesh,
+  AxisType,
+  Mesh,
+  NamedSharding,
+  PartitionSpec,
+)
 
 from scan42_jax import paths
 from scan42_jax.types import Array
@@ -47,21 +53,31 @@ def make_mesh(
     ValueError: the sizes do not multiply to the number of devices.
   """
   devices = jax.devices() if devices is None else devices
-  known = math.prod(size for size in shape if size != -1)
-  if shape.count(-1) == 1 and known > 0 and len(devices) % known == 0:
-    shape = tuple(len(devices) // known if n == -1 else n for n in shape)
-  if min(shape) < 1 or math.prod(shape) != len(devices):
-    sizes = ", ".join(f"{a}={n}" for a, n in zip(AXES, shape, strict=True))
-    raise ValueError(
-      f"mesh ({sizes}) does not fit {len(devices)} device(s): the sizes must"
-      " multiply to that number, and one of them may be -1"
-    )
   return jax.make_mesh(
-    shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices
+    mesh_shape(shape, len(devices)),
+    AXES,
+    axis_types=(AxisType.Auto,) * 3,
+    devices=devices,
   )
 
 
-def state_sharding(mesh: Mesh, state: Any) -> Any:
+def mesh_shape(
+  shape: tuple[int, int, int], num_devices: int
+) -> tuple[int, int, int]:
+  """Fills in the axis that is -1; see `make_mesh`."""
+  known = math.prod(size for size in shape if size != -1)
+  if shape.count(-1) == 1 and known > 0 and num_devices % known == 0:
+    shape = tuple(num_devices // known if n == -1 else n for n in shape)
+  if min(shape) < 1 or math.prod(shape) != num_devices:
+    sizes = ", ".join(f"{a}={n}" for a, n in zip(AXES, shape, strict=True))
+    raise ValueError(
+      f"mesh ({sizes}) does not fit {num_devices} device(s): the sizes must"
+      " multiply to that number, and one of them may be -1"
+    )
+  return shape
+
+
+def state_sharding(mesh: Mesh | AbstractMesh, state: Any) -> Any:
   """Returns a NamedSharding for every leaf of a state (or its shapes).
 
   The rules know parameters by name, so moments and teacher, whose paths end in
@@ -101,7 +117,7 @@ def constrain_batch(x: Array, *, axis: int) -> Array:
 
 
 def _fit(
-  spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh
+  spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh | AbstractMesh
 ) -> PartitionSpec:
   """Drops axis names that do not divide the array."""
   names = [*spec, *[None] * (len(shape) - len(spec))][: len(shape)]

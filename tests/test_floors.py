@@ -57,7 +57,7 @@ FLOORS = {
     "pictures.",
     "release.",
   ],
-  7: ["main", "features", "visualize", "weights.export"],
+  7: ["main", "plan", "features", "visualize", "weights.export"],
 }
 CORE = [
   "types",

@@ -42,7 +42,7 @@ def encode_with_attention(
   name = f"block_{range(encoder.config.depth)[block]:02d}"
   # Rematerialisation only helps gradients, and hides what is inside a block.
   plain = dataclasses.replace(
-    encoder, config=dataclasses.replace(encoder.config, remat=False)
+    encoder, config=dataclasses.replace(encoder.config, remat="none")
   )
   (output,), captured = plain.apply(
     {"params": params},

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scan42_jax.models.attend import attend
 from scan42_jax.types import Array, Float
 
 DENSE_INIT = nn.initializers.truncated_normal(0.02)
@@ -68,29 +69,11 @@ class Attention(nn.Module):
       )
       mixed.append(
         einops.rearrange(
-          _attend(q, k, v), "(n c) t h d -> n (c t) (h d)", c=count
+          attend(q, k, v), "(n c) t h d -> n (c t) (h d)", c=count
         )
       )
       start = end
     return _dense(width, self.dtype, "proj")(jnp.concatenate(mixed, axis=1))
-
-
-def _attend(
-  q: Float[Array, "N T A E"],
-  k: Float[Array, "N T A E"],
-  v: Float[Array, "N T A E"],
-) -> Float[Array, "N T A E"]:
-  """softmax(q k' / sqrt(E)) v, the softmax in float32 or wider."""
-  half_precision = q.dtype in (jnp.bfloat16, jnp.float16)
-  if half_precision and jax.default_backend() == "gpu":
-    # The only fused kernel; it keeps no T x T matrix in memory.
-    return jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
-  wide = jnp.promote_types(q.dtype, jnp.float32)
-  scores = jnp.einsum(
-    "nqad,nkad->naqk", q * q.shape[-1] ** -0.5, k, preferred_element_type=wide
-  )
-  weights = jax.nn.softmax(scores).astype(q.dtype)
-  return jnp.einsum("naqk,nkad->nqad", weights, v)
 
 
 class Mlp(nn.Module):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -35,7 +37,8 @@ class ViTConfig:
     drop_path: chance that a sample skips a branch in training.
     position_offset: see `resize_position_embedding`.
     position_antialias: see `resize_position_embedding`.
-    remat: recompute blocks in the backward pass instead of storing them.
+    remat: what the backward pass computes again instead of keeping it: 'none',
+      'dots' everything but products with weights, 'full' whole blocks.
   """
 
   width: int
@@ -50,8 +53,13 @@ class ViTConfig:
   drop_path: float = 0.0
   position_offset: float = 0.1
   position_antialias: bool = False
-  remat: bool = False
+  remat: Literal["none", "dots", "full"] = "none"
 
+
+_REMAT_POLICIES = {
+  "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  "full": jax.checkpoint_policies.nothing_saveable,
+}
 
 VIT_SHAPES = {
   "S": {"width": 384, "depth": 12, "num_heads": 6},
@@ -158,7 +166,11 @@ class VisionTransformer(nn.Module):
 
   def _block(self) -> nn.Module:
     config = self.config
-    block = nn.remat(Block, static_argnums=(2, 3)) if config.remat else Block
+    block = Block
+    if config.remat != "none":
+      block = nn.remat(
+        Block, static_argnums=(2, 3), policy=_REMAT_POLICIES[config.remat]
+      )
     return block(
       num_heads=config.num_heads,
       hidden=int(config.width * config.mlp_ratio),

@@ -95,7 +95,7 @@ def test_any_block_can_be_asked_and_no_other():
 def test_remat_does_not_hide_the_block():
   net, params, images = _example()
   _, expected = encode_with_attention(net, params, images)
-  config = dataclasses.replace(CONFIG, remat=True)
+  config = dataclasses.replace(CONFIG, remat="full")
   _, weights = encode_with_attention(VisionTransformer(config), params, images)
   np.testing.assert_allclose(weights, expected, atol=1e-6)
 

@@ -156,7 +156,8 @@ def test_crops_in_one_pass_are_as_if_encoded_apart():
   )
 
 
-def test_remat_changes_no_number():
+@pytest.mark.parametrize("kind", ["dots", "full"])
+def test_remat_changes_no_number(kind):
   config = ViTConfig(width=16, depth=2, num_heads=2, image_size=28)
   images = jax.random.normal(jax.random.key(0), (2, 28, 28, 3))
   params = VisionTransformer(config).init(jax.random.key(1), images)
@@ -169,8 +170,8 @@ def test_remat_changes_no_number():
 
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
-    gradient(False),
-    gradient(True),
+    gradient("none"),
+    gradient(kind),
   )
 
 
