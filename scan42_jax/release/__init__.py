@@ -1,0 +1,1 @@
+"""A folder to publish: weights, what they were made of, and a model card."""
