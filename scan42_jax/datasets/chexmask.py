@@ -47,7 +47,7 @@ class Chexmask(base.FilmDataset):
   reports are those of the set's own dataset; CANDID-PTX has none, its films are
   found by name. Films whose quality, the smaller Dice RCA, is below
   `min_mask_quality` are left out. Gaggion et al., Scientific Data 2024,
-  https://doi.org/10.1038/s41597-024-03358-1
+  https://doi.org/10.13026/dx54-8351
   """
 
   def __init__(self, options: Options, *, data_dir: str):
