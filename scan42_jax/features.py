@@ -15,6 +15,8 @@ import sys
 
 from absl import app, flags, logging
 
+from scan42_jax import command_line
+
 _SOURCE = flags.DEFINE_string(
   "source",
   None,
@@ -44,12 +46,12 @@ _ID_SALT = flags.DEFINE_string(
 def main(argv: list[str]) -> None:
   """Extracts features; a user's mistake ends in one line and exit code 1."""
   if len(argv) > 1:
-    _stop(f"unexpected argument {argv[1]!r}; settings are flags")
+    command_line.stop(f"unexpected argument {argv[1]!r}; settings are flags")
   signal.signal(signal.SIGTERM, signal.default_int_handler)
   try:
     _extract()
   except (ValueError, OSError) as error:
-    _stop(str(error))
+    command_line.explain(error)
   except KeyboardInterrupt:
     print("stopped; what is done is kept, run the same command again")
     sys.exit(130)
@@ -83,11 +85,6 @@ def _extract() -> None:
   )
 
 
-def _stop(line: str) -> None:
-  print(f"error: {line.splitlines()[0]}", file=sys.stderr)
-  sys.exit(1)
-
-
 if __name__ == "__main__":
   logging.set_verbosity(logging.WARNING)
-  app.run(main)
+  app.run(main, flags_parser=command_line.parse_flags)

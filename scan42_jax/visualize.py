@@ -9,9 +9,10 @@ and error messages only; pictures/ does the work.
 from __future__ import annotations
 
 import pathlib
-import sys
 
 from absl import app, flags, logging
+
+from scan42_jax import command_line
 
 _ENCODER = flags.DEFINE_string(
   "encoder",
@@ -36,7 +37,7 @@ _POINT = flags.DEFINE_multi_string(
 def main(argv: list[str]) -> None:
   """Draws; a user's mistake ends in one line and exit code 1."""
   if len(argv) > 1:
-    _stop(f"unexpected argument {argv[1]!r}; settings are flags")
+    command_line.stop(f"unexpected argument {argv[1]!r}; settings are flags")
   try:
     points = [_point(text) for text in _POINT.value]
     # Imported here, so that a wrong flag is answered at once.
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> None:
     print(encoder, flush=True)
     page = write_gallery(encoder, images, output=output, points=points)
   except (ValueError, OSError) as error:
-    _stop(str(error))
+    command_line.explain(error)
   print(f"open {page}")
 
 
@@ -64,11 +65,6 @@ def _point(text: str) -> tuple[float, float]:
   return x, y
 
 
-def _stop(line: str) -> None:
-  print(f"error: {line.splitlines()[0]}", file=sys.stderr)
-  sys.exit(1)
-
-
 if __name__ == "__main__":
   logging.set_verbosity(logging.WARNING)
-  app.run(main)
+  app.run(main, flags_parser=command_line.parse_flags)

@@ -13,6 +13,7 @@ import csv
 import dataclasses
 import hashlib
 import io
+import json
 import os
 import pathlib
 import shutil
@@ -75,8 +76,9 @@ def extract(work: Extraction, *, say: Callable[[str], None] = print) -> None:
   """
   identity = _identity(work)
   partial = work.path.with_name(work.path.name + ".partial")
-  if work.path.exists() and not partial.exists():
+  if work.path.exists():
     _keep_finished(work, identity, say)
+    shutil.rmtree(partial, ignore_errors=True)  # A kill may have left it.
     return
   with Parts(partial, identity) as parts:
     _encode_all(work, parts, say)
@@ -111,7 +113,7 @@ def weights_sha256(params: Any) -> str:
 def _identity(work: Extraction) -> dict[str, Any]:
   """All that the numbers depend on; a resumed run must agree with it."""
   encoder = work.encoder
-  return {
+  identity = {
     "encoder": {
       "weights_sha256": weights_sha256(encoder.params),
       "dtype": str(np.dtype(encoder.dtype)),
@@ -122,6 +124,7 @@ def _identity(work: Extraction) -> dict[str, Any]:
     "format": type(work.output).__name__,
     "batch_size": work.batch_size,
   }
+  return json.loads(json.dumps(identity))  # As it will be read back.
 
 
 def _names(encoder: Encoder) -> dict[str, str]:

@@ -41,7 +41,7 @@ class Parts:
       identity: JSON of all that the results depend on.
     """
     self._folder = folder
-    self._identity = json.loads(json.dumps(identity))
+    self._identity = identity
     self._held: list[Columns] = []
     self._since = time.monotonic()
     self._lock = contextlib.ExitStack()
