@@ -31,8 +31,8 @@ def write_release(
 ) -> None:
   """Writes the folder; an earlier release there is replaced at the end.
 
-  A kill leaves `output` as it was, or absent while the old folder makes room;
-  what it leaves beside it is swept by the next call.
+  A kill leaves `output` as it was, or absent for the moment in which the new
+  folder takes the old one's name; the next call puts things right.
 
   Args:
     release: what to write.
@@ -43,13 +43,13 @@ def write_release(
     ValueError: something else lies in `output`, or the weights cannot be
       released.
   """
-  output = output.absolute()
-  check_output(output)
-  _check_finite(release)
+  output = output.resolve()
   partial = output.with_name(f".{output.name}.partial")
   replaced = output.with_name(f".{output.name}.replaced")
-  for leftover in (partial, replaced):
-    shutil.rmtree(leftover, ignore_errors=True)
+  _settle(replaced, output)
+  check_output(output)
+  _check_finite(release)
+  shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir(parents=True)
   try:
     _write(partial, release, with_dinov2=with_dinov2)
@@ -58,7 +58,15 @@ def write_release(
     partial.rename(output)
   finally:
     shutil.rmtree(partial, ignore_errors=True)
-  shutil.rmtree(replaced, ignore_errors=True)
+    _settle(replaced, output)
+
+
+def _settle(replaced: pathlib.Path, output: pathlib.Path) -> None:
+  """Removes the replaced folder, or puts it back where nothing replaced it."""
+  if output.exists():
+    shutil.rmtree(replaced, ignore_errors=True)
+  elif replaced.exists():
+    replaced.rename(output)
 
 
 def check_output(output: pathlib.Path) -> None:

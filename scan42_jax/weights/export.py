@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import sys
 
 from absl import app, flags, logging
+
+from scan42_jax import command_line
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Work folder of a run.")
 _ENCODER = flags.DEFINE_string(
@@ -49,15 +50,15 @@ _DATA_DIR = flags.DEFINE_string(
 def main(argv: list[str]) -> None:
   """Exports; a user's mistake ends in one line and exit code 1."""
   if len(argv) > 1:
-    _stop(f"unexpected argument {argv[1]!r}; settings are flags")
+    command_line.stop(f"unexpected argument {argv[1]!r}; settings are flags")
   if (_WORKDIR.value is None) == (_ENCODER.value is None):
-    _stop("name either --workdir or --encoder")
+    command_line.stop("name either --workdir or --encoder")
   if _ENCODER.value and (_STEP.value is not None or _WHICH.value != "teacher"):
-    _stop("--step and --which belong to --workdir")
+    command_line.stop("--step and --which belong to --workdir")
   try:
     _export()
   except (ValueError, OSError) as error:
-    _stop(str(error))
+    command_line.explain(error)
 
 
 def _export() -> None:
@@ -82,11 +83,6 @@ def _export() -> None:
   print(f"wrote {output}")
 
 
-def _stop(line: str) -> None:
-  print(f"error: {line.splitlines()[0]}", file=sys.stderr)
-  sys.exit(1)
-
-
 if __name__ == "__main__":
   logging.set_verbosity(logging.WARNING)
-  app.run(main)
+  app.run(main, flags_parser=command_line.parse_flags)

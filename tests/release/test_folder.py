@@ -200,11 +200,32 @@ def test_failure_leaves_the_old_folder_whole(release, tmp_path, monkeypatch):
 
 
 def test_what_a_kill_left_is_swept(release, tmp_path):
-  for name in (".out.partial", ".out.replaced"):
-    (tmp_path / name).mkdir()
-    (tmp_path / name / "model.safetensors").write_bytes(b"half")
+  partial = tmp_path / ".out.partial"
+  partial.mkdir()
+  (partial / "model.safetensors").write_bytes(b"half")
   write_release(release, tmp_path / "out", with_dinov2=False)
   assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_kill_between_old_and_new_loses_neither(release, tmp_path, monkeypatch):
+  output = tmp_path / "out"
+  write_release(release, output, with_dinov2=False)
+  before = _contents(output)
+  output.rename(tmp_path / ".out.replaced")
+  monkeypatch.setattr(release_folder, "render", None)
+  with pytest.raises(TypeError):
+    write_release(release, output, with_dinov2=False)
+  assert _contents(output) == before
+  assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_folder_behind_a_link_is_replaced(release, tmp_path):
+  (tmp_path / "real").mkdir()
+  (tmp_path / "link").symlink_to("real")
+  for _ in range(2):
+    write_release(release, tmp_path / "link", with_dinov2=False)
+  assert (tmp_path / "link").is_symlink()
+  assert (tmp_path / "real" / "config.json").is_file()
 
 
 def test_weights_with_nan_are_not_released(release, tmp_path):

@@ -66,6 +66,7 @@ def test_export_import_export(workdir, tmp_path):
   "flags, message",
   [
     ((), "name either --workdir or --encoder"),
+    (("--stepp=3",), "Unknown command line flag 'stepp'"),
     (("--encoder=x", "--step=3"), "--step and --which belong to --workdir"),
     (("--workdir={workdir}", "--step=5"), "has no step 5; it has 4, 8"),
   ],
