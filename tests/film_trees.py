@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from scan42_jax.data import assembly
+from scan42_jax.data.beam import BeamSettings
 from scan42_jax.datasets.reading import Options
 
 
@@ -53,15 +54,21 @@ def prepare(
   *,
   dataset: str = "folder",
   num_workers: int = 0,
+  max_broken_percent: float = 100.0,
+  beam: BeamSettings | None = None,
   **options,
 ) -> tuple[dict, list[str]]:
-  """Prepares in this process; returns the manifest and what was said."""
+  """Prepares in this process; returns the manifest and what was said.
+
+  Any share of a small tree may be broken, unless a test says otherwise.
+  """
   said = []
   manifest = assembly.prepare(
     dataset,
-    Options(source=source, **options),
+    Options(source=source, max_broken_percent=max_broken_percent, **options),
     data_dir=data_dir,
     num_workers=num_workers,
+    beam=beam,
     say=said.append,
   )
   return manifest, said

@@ -14,6 +14,7 @@ import sys
 
 from absl import app, flags, logging
 
+from scan42_jax.data.beam import BeamSettings
 from scan42_jax.datasets.reading import Options
 
 _DATASET = flags.DEFINE_string(
@@ -58,6 +59,9 @@ _EXCLUDE = flags.DEFINE_multi_string(
 _KEEP_IDS = flags.DEFINE_bool(
   "keep_ids", False, "folder: store ids as they are instead of hashes."
 )
+_HASH_IDS = flags.DEFINE_bool(
+  "hash_ids", False, "Hash the ids of any dataset; needs --id_salt."
+)
 _ID_SALT = flags.DEFINE_string(
   "id_salt", "", "Secret of your own, so that hashed ids cannot be guessed."
 )
@@ -66,6 +70,17 @@ _SPLIT_SEED = flags.DEFINE_integer(
 )
 _HOLDOUT_PERCENT = flags.DEFINE_float(
   "holdout_percent", 5.0, "Patients for validation, and as many for test."
+)
+_MAX_BROKEN_PERCENT = flags.DEFINE_float(
+  "max_broken_percent", 10.0, "Share of broken rows and files to stop at."
+)
+_BEAM_RUNNER = flags.DEFINE_string(
+  "beam_runner",
+  None,
+  "Read films on Apache Beam: FnApiRunner for this machine, FlinkRunner, ...",
+)
+_BEAM_OPTION = flags.DEFINE_multi_string(
+  "beam_option", [], "NAME=VALUE for Beam and its runner; repeatable."
 )
 
 
@@ -83,6 +98,7 @@ def main(argv: list[str]) -> None:
       _options(),
       data_dir=pathlib.Path(_DATA_DIR.value).expanduser(),
       num_workers=_num_workers(),
+      beam=_beam(),
       say=lambda line: print(line, flush=True),
     )
   except (ValueError, OSError) as error:
@@ -104,14 +120,24 @@ def _options() -> Options:
     min_mask_quality=_MIN_MASK_QUALITY.value,
     exclude=tuple(_EXCLUDE.value),
     keep_ids=_KEEP_IDS.value,
+    hash_ids=_HASH_IDS.value,
     id_salt=_ID_SALT.value,
     split_seed=_SPLIT_SEED.value,
     holdout_percent=_HOLDOUT_PERCENT.value,
+    max_broken_percent=_MAX_BROKEN_PERCENT.value,
   )
 
 
 def _path(text: str | None) -> pathlib.Path | None:
   return pathlib.Path(text).expanduser() if text else None
+
+
+def _beam() -> BeamSettings | None:
+  if not _BEAM_RUNNER.value:
+    return None
+  return BeamSettings(
+    runner=_BEAM_RUNNER.value, options=tuple(_BEAM_OPTION.value)
+  )
 
 
 def _num_workers() -> int:

@@ -10,7 +10,8 @@ import os
 import pathlib
 import struct
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterable, Iterator
 
 from scan42_jax.datasets.reading import Reading
 
@@ -60,15 +61,9 @@ class Journal:
     self._since = time.monotonic()
     if not self._held:
       return
-    taken = [int(path.stem) for path in self._chunks()]
-    path = self._folder / f"{max(taken, default=-1) + 1:08d}.chunk"
-    beside = path.with_suffix(".tmp")
-    with beside.open("wb") as stream:
-      for reading in self._held:
-        stream.write(_encode(reading))
-      stream.flush()
-      os.fsync(stream.fileno())
-    beside.rename(path)
+    taken = [int(p.stem) for p in self._folder.glob("[0-9]*.chunk")]
+    name = f"{max(taken, default=-1) + 1:08d}"
+    write_chunk(self._folder, name, self._held)
     self._held.clear()
 
   def readings(self) -> Iterator[tuple[Reading, Place]]:
@@ -84,6 +79,25 @@ class Journal:
 
   def _chunks(self) -> list[pathlib.Path]:
     return sorted(self._folder.glob("*.chunk"))
+
+
+def write_chunk(
+  folder: pathlib.Path, name: str, readings: Iterable[Reading]
+) -> None:
+  """Writes readings to a chunk, which replaces one of that name.
+
+  Args:
+    folder: of the journal.
+    name: of the chunk; numbers are taken by Journal.
+    readings: what to write.
+  """
+  beside = folder / f"{name}-{uuid.uuid4().hex}.tmp"
+  with beside.open("wb") as stream:
+    for reading in readings:
+      stream.write(_encode(reading))
+    stream.flush()
+    os.fsync(stream.fileno())
+  beside.rename(folder / f"{name}.chunk")
 
 
 def load_reading(place: Place) -> Reading:

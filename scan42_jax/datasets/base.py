@@ -11,13 +11,14 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import dataset_builder
 
-from scan42_jax.datasets import labels, listing, reading
+from scan42_jax.datasets import labels, listing, reading, shards
 from scan42_jax.datasets.reading import Options, Reading, Row
 
 SPLITS = ("train", "validation", "test")
@@ -25,7 +26,7 @@ SPLITS = ("train", "validation", "test")
 TEXTS = ("report", "findings", "impression", "indication")
 """What is stored of a report: all of it, and its sections."""
 
-Example = dict[str, Any]
+Example = shards.Example
 
 
 def film_features(num_labels: int) -> tfds.features.FeaturesDict:
@@ -59,7 +60,7 @@ def film_features(num_labels: int) -> tfds.features.FeaturesDict:
   )
 
 
-class FilmDataset(tfds.core.GeneratorBasedBuilder, listing.FilmList):
+class FilmDataset(dataset_builder.FileReaderBuilder, listing.FilmList):
   """Base of all datasets; a subclass defines `label_names`, `listed_rows`.
 
   Attributes:
@@ -85,7 +86,7 @@ class FilmDataset(tfds.core.GeneratorBasedBuilder, listing.FilmList):
     listing.FilmList.__init__(self, options)
     self.name = stored_name(type(self).name, options)
     self._label_names = self.label_names()
-    self._examples: Mapping[str, Callable[[], Iterable[Example]]] = {}
+    self._to_write: Mapping[str, Sequence[shards.Film]] = {}
     super().__init__(data_dir=data_dir, file_format="array_record")
 
   @abc.abstractmethod
@@ -122,7 +123,7 @@ class FilmDataset(tfds.core.GeneratorBasedBuilder, listing.FilmList):
   def ids(self, row: Row, found: Reading) -> tuple[str, str]:
     """Returns the image id and the patient id that are stored."""
     ids = (row.image_id or row.file, row.patient_id)
-    if self.NAMES_PEOPLE:
+    if self.NAMES_PEOPLE or self.options.hash_ids:
       ids = tuple(reading.stored_id(text, self.options) for text in ids)
     return ids[0], ids[1] or found.patient_id
 
@@ -153,16 +154,13 @@ class FilmDataset(tfds.core.GeneratorBasedBuilder, listing.FilmList):
     """Returns the texts of TEXTS; they may come from a file of their own."""
     return {name: getattr(row, name) for name in TEXTS}
 
-  def write(
-    self, examples: Mapping[str, Callable[[], Iterable[Example]]]
-  ) -> None:
+  def write(self, films: Mapping[str, Sequence[shards.Film]]) -> None:
     """Writes the shards.
 
     Args:
-      examples: for each split that is not empty, a function that yields its
-        examples. Their order does not matter: TFDS sorts by a hash of the id.
+      films: those of each split that is not empty, in any order.
     """
-    self._examples = examples
+    self._to_write = films
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):
       self.download_and_prepare()
@@ -180,13 +178,18 @@ class FilmDataset(tfds.core.GeneratorBasedBuilder, listing.FilmList):
       metadata=tfds.core.MetadataDict(metadata),
     )
 
-  def _split_generators(self, download_manager):
-    del download_manager  # Nothing is ever downloaded.
-    return {split: self._generate_examples(split) for split in self._examples}
-
-  def _generate_examples(self, split):
-    for example in self._examples[split]():
-      yield example["image_id"], example
+  def _download_and_prepare(self, dl_manager, download_config):
+    """Called by TFDS, which knows where the shards go; nothing is loaded."""
+    del dl_manager, download_config
+    splits = [
+      shards.write_split(
+        films,
+        features=self.info.features,
+        template=self._get_filename_template(split),
+      )
+      for split, films in self._to_write.items()
+    ]
+    self.info.set_splits(tfds.core.splits.SplitDict(splits))
 
   def _reading_options(self):
     """The options that change what is read from a file."""

@@ -36,6 +36,7 @@ class Options:
       release tells the quality.
     exclude: glob patterns of files that a `folder` dataset leaves out.
     keep_ids: store ids as they are where they would be hashed.
+    hash_ids: hash ids also where their owner made them to name nobody.
     id_salt: secret that makes the hashes of ids impossible to guess.
     split_seed: seed of the split by patient, where the release has none.
     holdout_percent: patients of that split in validation, and again in test.
@@ -53,6 +54,7 @@ class Options:
   min_mask_quality: float = 0.7
   exclude: tuple[str, ...] = ()
   keep_ids: bool = False
+  hash_ids: bool = False
   id_salt: str = ""
   split_seed: int = 0
   holdout_percent: float = 5.0
@@ -69,6 +71,11 @@ class Options:
       raise ValueError(
         f"holdout_percent is {self.holdout_percent}, must be in 0..50: it is "
         "taken twice, for validation and for test"
+      )
+    if self.hash_ids and (self.keep_ids or not self.id_salt):
+      raise ValueError(
+        "hash_ids needs an id_salt of your own and no keep_ids: published ids "
+        "are few enough to try them all"
       )
     if not 0 <= self.max_broken_percent <= 100:
       raise ValueError(
