@@ -52,6 +52,8 @@ FLOORS = {
     "data.records",
     "data.manifest",
     "data.assembly",
+    "data.beam",
+    "data.gathering",
     "data.prepare",
     "extraction.",
     "pictures.",
@@ -78,6 +80,7 @@ CORE = [
 ]
 CORE_NEEDS = {"jax", "jaxlib", "flax", "optax", "einops", "numpy"}
 ONLY_IN = {
+  "apache_beam": ["data.beam"],
   "pydicom": ["data.dicom", "datasets."],
   "PIL": [
     "data.any_film",
