@@ -20,7 +20,7 @@ from scan42_jax.models.vit import ViTConfig
 from scan42_jax.release.curve import draw_curves
 from scan42_jax.release.history import Series, read_history
 from scan42_jax.release.terms import license_of, public_name
-from scan42_jax.settings import Settings, from_json
+from scan42_jax.settings import ScheduleSettings, Settings, build
 from scan42_jax.weights.dinov2_file import read_dinov2
 from scan42_jax.weights.hub_cache import find_snapshot, looks_like_id
 from scan42_jax.weights.huggingface_config import OWN_FILE, read_json
@@ -76,21 +76,19 @@ def release_of_run(
     ValueError: it cannot be read.
   """
   run = read_run(workdir, step=step, which=which)
-  settings = from_json(run.settings)
+  settings = run.settings
+  data, start = settings["data"], settings["init_from"]
   history = read_history(workdir, last_step=run.step)
-  last = run.step == settings.schedule.total_steps
+  last = run.step == settings["schedule"]["total_steps"]
   origin = {
     "kind": "run",
     "network": which,
     "step": run.step,
-    "peak_learning_rate": settings.schedules().learning_rate.base,
-    "settings": _without_paths(run.settings),
-    "start": _start(settings.init_from) if settings.init_from else None,
+    "peak_learning_rate": _peak_learning_rate(settings),
+    "settings": _without_paths(settings),
+    "start": _start(start) if start else None,
     "preparation": "the run's settings",
-    "data": [
-      _data(data_dir, name, settings.data.split)
-      for name in settings.data.datasets
-    ],
+    "data": [_data(data_dir, name, data["split"]) for name in data["datasets"]],
     "held_out": _held_out(settings, history),
     "linear_probe": _linear_probe(workdir)
     if last and which == "teacher"
@@ -99,7 +97,7 @@ def release_of_run(
   return Release(
     config=run.config,
     modules={"encoder": run.encoder, **run.heads},
-    preprocessing=run_preprocessing(run.settings),
+    preprocessing=run_preprocessing(settings),
     origin=origin,
     curve=draw_curves(history),
     license_id=None,
@@ -165,6 +163,16 @@ def _located(source: str) -> pathlib.Path:
   return path
 
 
+def _peak_learning_rate(settings: Mapping[str, Any]) -> float:
+  # Of the schedule alone: other sections may be of another version.
+  schedule = build(ScheduleSettings, settings["schedule"], "config.schedule")
+  return (
+    Settings(batch_size=settings["batch_size"], schedule=schedule)
+    .schedules()
+    .learning_rate.base
+  )
+
+
 def _data(data_dir: pathlib.Path, name: str, split: str) -> dict[str, Any]:
   """What a prepared dataset says of itself; nothing where it is absent."""
   try:
@@ -180,7 +188,7 @@ def _data(data_dir: pathlib.Path, name: str, split: str) -> dict[str, Any]:
 
 
 def _held_out(
-  settings: Settings, history: Mapping[str, Series]
+  settings: Mapping[str, Any], history: Mapping[str, Series]
 ) -> dict[str, Any] | None:
   """The last measurement on held-out films."""
   found = {
@@ -190,12 +198,13 @@ def _held_out(
   }
   if not found:
     return None
+  data = settings["data"]
   step = max(step for step, _ in found.values())
   return {
     "step": step,
-    "dataset": settings.data.monitor_dataset or settings.data.datasets[0],
-    "split": settings.data.monitor_split,
-    "films_at_most": settings.loop.monitor_films,
+    "dataset": data["monitor_dataset"] or data["datasets"][0],
+    "split": data["monitor_split"],
+    "films_at_most": settings["loop"]["monitor_films"],
     "values": {
       name: value for name, (at, value) in found.items() if at == step
     },

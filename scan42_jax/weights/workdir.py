@@ -54,10 +54,12 @@ def read_run(
   stored = read_checkpoint(workdir, step=step, which=which)
   heads = {name: paths.flatten(tree) for name, tree in stored.params.items()}
   encoder = heads.pop("encoder")
+  # How training saved memory says nothing of the weights.
+  shape = {k: v for k, v in stored.config["model"].items() if k != "remat"}
   return RunWeights(
     step=stored.step,
     settings=stored.config,
-    config=ViTConfig(**stored.config["model"]),
+    config=ViTConfig(**shape),
     encoder=encoder,
     heads=heads,
   )
