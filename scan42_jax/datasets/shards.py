@@ -58,7 +58,9 @@ def write_split(
       writer = array_record_module.ArrayRecordWriter(
         os.fspath(shards[-1]), "group_size:1"
       )
-    record = serializer.serialize_example(features.encode_example(fetch()))
+    example = serializer.get_tf_example(features.encode_example(fetch()))
+    # Else the order of the fields changes from one process to the next.
+    record = example.SerializeToString(deterministic=True)
     writer.write(record)
     lengths[-1] += 1
     sizes[-1] += len(record)
