@@ -162,7 +162,7 @@ class Encoder:
     def prepare(number: int) -> np.ndarray:
       film = films[number]
       try:
-        return _prepare(grey_film(film), self.preprocessing)
+        return prepare_film(grey_film(film), self.preprocessing)
       except RejectedFilm as error:
         is_path = isinstance(film, str | os.PathLike)
         name = film if is_path else f"film {number + 1} of {len(films)}"
@@ -287,8 +287,10 @@ def _encode_films(
   return _encode(net, params, pixels, mean_std)
 
 
-def _prepare(pixels: np.ndarray, how: Preprocessing) -> np.ndarray:
-  """Equalises, resizes and crops uint8 [H, W]."""
+def prepare_film(
+  pixels: UInt8[np.ndarray, "H W"], how: Preprocessing
+) -> UInt8[np.ndarray, "h w"]:
+  """Equalises, resizes and crops a film; it is not standardised yet."""
   if how.equalize:
     pixels = equalize_histogram(pixels)
   side = how.resize_px
