@@ -13,6 +13,7 @@ from scan42_jax.models.vit import VIT_SHAPES, ViTConfig
 from scan42_jax.release.recipe import all_settings, recipe_rows
 from scan42_jax.release.sources import CURVE_FILE, Release
 from scan42_jax.release.terms import terms_of_data
+from scan42_jax.release.usage import square, use_section
 
 _UNKNOWN = "unknown"
 _TAGS = ("chest-x-ray", "dinov2", "feature-extraction", "medical", "vit")
@@ -28,7 +29,7 @@ def render(release: Release, *, dinov2_file: str | None) -> str:
   sections = [
     _front_matter(release),
     _introduction(release),
-    _use(release),
+    use_section(release),
     _making(release),
     _limits(),
     _licences(release),
@@ -72,10 +73,10 @@ def _introduction(release: Release) -> str:
     ("width", str(config.width)),
     ("blocks", str(config.depth)),
     ("attention heads", str(config.num_heads)),
-    ("patch", f"{_square(config.patch_size)} px"),
+    ("patch", f"{square(config.patch_size)} px"),
     ("registers", str(config.num_registers)),
     ("feed-forward", "SwiGLU" if config.swiglu else "GELU"),
-    ("position table", f"for {_square(config.image_size)} px"),
+    ("position table", f"for {square(config.image_size)} px"),
     ("stored as", "float32"),
   ]
   return f"""# {_title(config)}
@@ -96,74 +97,6 @@ def _title(config: ViTConfig) -> str:
   )
   size = f"ViT-{sizes[0]}" if sizes else "ViT"
   return f"Chest X-ray encoder, {size}/{config.patch_size}{registers}"
-
-
-def _square(side: int) -> str:
-  return f"{side} x {side}"
-
-
-def _use(release: Release) -> str:
-  first_patch = 1 + release.config.num_registers
-  return f"""## Use
-
-With transformers, after the films are prepared as below:
-
-```python
-from transformers import AutoModel
-
-model = AutoModel.from_pretrained("FOLDER")
-tokens = model(pixel_values=pixels).last_hidden_state
-cls, patches = tokens[:, 0], tokens[:, {first_patch}:]
-```
-
-With scan42_jax, which prepares DICOM, PNG and JPEG files by itself:
-
-```python
-import scan42_jax
-
-encoder = scan42_jax.load_encoder("FOLDER")
-features = encoder("film.dcm")
-```
-
-{_preparation(release)}
-
-{_position_note(release.config)}"""
-
-
-def _preparation(release: Release) -> str:
-  how = release.preprocessing
-  text = (
-    f"Preparation of a film, grey, bones bright: {how}"
-    f" ({release.origin['preparation']})."
-  )
-  if how.equalize:
-    text += (
-      " The image processor of transformers does not equalise histograms: do"
-      " it before (OpenCV's `equalizeHist` on the whole film)."
-    )
-  return text
-
-
-def _position_note(config: ViTConfig) -> str:
-  size = _square(config.image_size)
-  own = (
-    f"offset {config.position_offset:g},"
-    f" {'with' if config.position_antialias else 'without'} antialias"
-  )
-  theirs = (
-    f"offset 0, {'with' if config.num_registers else 'without'} antialias"
-  )
-  if own == theirs:
-    return (
-      "At other sizes the position table is resized bicubically"
-      f" ({own}), by transformers and scan42_jax alike."
-    )
-  return (
-    f"At {size} px the position table is used as it is. At other sizes it is"
-    f" resized bicubically, and not alike: {own} as these weights expect it,"
-    f" which scan42_jax does; {theirs} in transformers, whose features"
-    " therefore differ there."
-  )
 
 
 def _making(release: Release) -> str:

@@ -15,13 +15,20 @@ _WEIGHTS = (
   (r"(facebook/)?dinov2[-_].*", "apache-2.0"),
   (r"(m42-health/)?CXformer-.*", "cc-by-nc-4.0"),
 )
+_PHYSIONET = "PhysioNet Credentialed Health Data License"
 _DATA = {
-  "brax": "PhysioNet Credentialed Health Data License",
+  "brax": _PHYSIONET,
+  "chexmask": "CC BY 4.0; films by the terms of their own release",
   "chexpert": ("Stanford University School of Medicine research use agreement"),
-  "mimic_cxr": "PhysioNet Credentialed Health Data License",
+  "iu_xray": "CC BY-NC-ND 4.0",
+  "mimic_cxr": _PHYSIONET,
   "nih_cxr8": "unrestricted; thanks to the NIH Clinical Center and citation",
   "padchest": "PADCHEST Dataset Research Use Agreement",
   "phantom": "drawn by scan42_jax, no film of a patient",
+  "rsna_pneumonia": (
+    "any purpose with attribution to RSNA and the NIH Clinical Center"
+  ),
+  "vindr_cxr": _PHYSIONET,
 }
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from scan42_jax.datasets import CLASSES
 from scan42_jax.release.terms import license_of, public_name, terms_of_data
 
 
@@ -63,3 +64,8 @@ def test_terms_of_data():
   assert "Stanford" in terms_of_data("chexpert")
   assert terms_of_data("nih_cxr8_published") == terms_of_data("nih_cxr8")
   assert terms_of_data("our_own_films") is None
+
+
+def test_terms_of_every_release_are_known():
+  releases = set(CLASSES) - {"folder"}
+  assert {name for name in releases if terms_of_data(name) is None} == set()
