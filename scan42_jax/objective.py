@@ -130,9 +130,14 @@ def student_loss(
     drop_path_key=drop_path_key,
   )
   cls = split(tokens.cls, crops)
+  # One pass through the head: its gradient is then reduced once, too.
+  logits = net.dino_logits(
+    student,
+    jnp.concatenate([cls, split(local.cls, batch.local_crops)], axis=1),
+  )
   global_term, local_term = dino_loss(
-    net.dino_logits(student, cls),
-    net.dino_logits(student, split(local.cls, batch.local_crops)),
+    logits[:, : cls.shape[1]],
+    logits[:, cls.shape[1] :],
     targets.dino,
     temperature=settings.student_temperature,
   )
