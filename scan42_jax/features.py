@@ -70,7 +70,10 @@ def _extract() -> None:
   output = output_for(path)
   source = pathlib.Path(_SOURCE.value).expanduser()
   films = find_source(source, id_salt=_ID_SALT.value)
-  path.parent.mkdir(parents=True, exist_ok=True)
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise OSError(f"output {path}: {error.strerror}") from None
   encoder = load_encoder(_ENCODER.value, dtype=_DTYPE.value)
   print(encoder, flush=True)
   extract(

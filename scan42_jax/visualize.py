@@ -46,7 +46,10 @@ def main(argv: list[str]) -> None:
 
     images = find_images(_IMAGES.value)
     output = pathlib.Path(_OUTPUT.value).expanduser()
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+      output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      raise OSError(f"output {output}: {error.strerror}") from None
     encoder = load_encoder(_ENCODER.value)
     print(encoder, flush=True)
     page = write_gallery(encoder, images, output=output, points=points)

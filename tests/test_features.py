@@ -281,8 +281,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(encoder_folder, tmp_path):
   ("changes", "message"),
   [
     ({"source": "absent"}, "absent: no such folder"),
-    ({"output": "f.csv"}, r"neither .parquet"),
-    ({"output": "a_file/f.parquet"}, "a_file"),
+    ({"output": "f.csv"}, "neither .parquet"),
+    ({"output": "a_file/f.parquet"}, "a_file/f.parquet: File exists"),
     ({"encoder": "absent"}, "absent"),
   ],
 )

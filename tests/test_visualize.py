@@ -191,7 +191,7 @@ def test_the_command(encoder_folder, tmp_path):
     ({"images": "absent.png"}, "absent.png: no such image"),
     ({"point": "2,0.5"}, "'2,0.5' is not x,y with both in 0..1"),
     ({"encoder": "absent"}, "absent"),
-    ({"output": "a.png/out"}, "a.png"),
+    ({"output": "a.png/out"}, "a.png/out: Not a directory"),
   ],
 )
 def test_mistakes_end_in_one_line(encoder_folder, tmp_path, changes, message):

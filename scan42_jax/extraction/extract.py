@@ -33,6 +33,7 @@ from scan42_jax.extraction.parts import Parts, difference, write_beside
 _SAY_SECONDS = 5.0
 _BATCHES_AHEAD = 2
 _REFUSED = ("file", "reason")
+_TRAINING_ONLY = ("layer_scale", "drop_path", "remat")  # Change no feature.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,11 +114,14 @@ def weights_sha256(params: Any) -> str:
 def _identity(work: Extraction) -> dict[str, Any]:
   """All that the numbers depend on; a resumed run must agree with it."""
   encoder = work.encoder
+  shape = dataclasses.asdict(encoder.config)
+  for name in _TRAINING_ONLY:
+    del shape[name]
   identity = {
     "encoder": {
       "weights_sha256": weights_sha256(encoder.params),
       "dtype": str(np.dtype(encoder.dtype)),
-      **dataclasses.asdict(encoder.config),
+      **shape,
     },
     "preprocessing": dataclasses.asdict(encoder.preprocessing),
     "films": work.films.digest,
