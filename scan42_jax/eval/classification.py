@@ -84,7 +84,10 @@ def main(argv: list[str]) -> None:
   try:
     if len(argv) > 1:
       raise ValueError(f"unexpected argument {argv[1]!r}; settings are flags")
-    settings = build_eval(_CONFIG.value)
+    fields = dict(_CONFIG.value)
+    # How the other binary judges the same films.
+    fields.pop("segmentation", None)
+    settings = build_eval(fields)
     workdir.mkdir(parents=True, exist_ok=True)
     if jax.config.jax_compilation_cache_dir is None:
       # A resumed run need not compile again.

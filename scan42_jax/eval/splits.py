@@ -188,7 +188,7 @@ def check_splits(
       )
     if exclusive:
       _check_classes(name, films)
-  _check_apart(splits)
+  check_apart(splits)
 
 
 def _check_classes(split: str, films: KnownFilms) -> None:
@@ -203,7 +203,15 @@ def _check_classes(split: str, films: KnownFilms) -> None:
     )
 
 
-def _check_apart(splits: Mapping[str, KnownFilms]) -> None:
+def check_apart(splits: Mapping[str, KnownFilms]) -> None:
+  """Refuses splits that share patients or films.
+
+  Args:
+    splits: by name; only `patients` and `image_ids` are looked at.
+
+  Raises:
+    ValueError: names the patient or the film, and both splits.
+  """
   for what, attribute in (("patient", "patients"), ("film", "image_ids")):
     seen: dict[str, str] = {}
     for split, films in splits.items():
