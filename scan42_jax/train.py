@@ -296,7 +296,8 @@ class Run:
     )
     if self._settings.drift.action == "stop":
       raise ValueError(
-        f"{problem}: go on from it in a new --workdir with a lower"
+        f"{problem}: go on from it in a new --workdir, with"
+        " --config.init_from=WORKDIR/checkpoints/STEP and a lower"
         " config.schedule.learning_rate"
       )
     _say(f"warning: {problem}")

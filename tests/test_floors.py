@@ -94,7 +94,7 @@ ONLY_IN = {
   "tensorboard": ["telemetry"],
   "pyarrow": ["extraction.outputs"],
   "flax.linen": ["models."],
-  "ml_collections": ["config", "train", "main", "plan"],
+  "ml_collections": ["config", "train", "main", "plan", "eval."],
 }
 
 

@@ -72,7 +72,8 @@ def load_initial(source: str | os.PathLike) -> InitialWeights:
       - RAD-DINO's release, which adds its DINO head;
       - the id of such a folder on the Hugging Face hub, in the local cache;
       - a DINOv2 backbone or training checkpoint, `.pth` or `.safetensors`;
-      - the --workdir of a run of ours.
+      - the --workdir of a run of ours, or one of its checkpoints,
+        WORKDIR/checkpoints/STEP.
 
   Raises:
     FileNotFoundError: nothing there, or the folder lacks a file.
@@ -81,6 +82,9 @@ def load_initial(source: str | os.PathLike) -> InitialWeights:
   path, name = _find(source)
   if (path / "checkpoints").is_dir():
     config, encoder, heads, prepared = _read_workdir(path)
+  elif path.parent.name == "checkpoints" and path.name.isdecimal():
+    workdir, step = path.parent.parent, int(path.name)
+    config, encoder, heads, prepared = _read_workdir(workdir, step=step)
   elif path.is_dir():
     config, encoder, heads, prepared = _read_folder(path)
   else:
@@ -113,8 +117,8 @@ def _find(source: str | os.PathLike) -> tuple[pathlib.Path, str]:
   )
 
 
-def _read_workdir(path: pathlib.Path) -> _Source:
-  run = read_run(path)
+def _read_workdir(path: pathlib.Path, *, step: int | None = None) -> _Source:
+  run = read_run(path, step=step)
   try:
     check_encoder(run.config, run.encoder)
   except ValueError as error:

@@ -261,6 +261,16 @@ def _cache(monkeypatch, folder, model_id="org/name", revision="0123abc"):
   return model / "snapshots" / revision
 
 
+def test_one_checkpoint_of_a_work_folder(tmp_path):
+  settings = stored_run.write_run(tmp_path)
+  initial = load_initial(tmp_path / "checkpoints" / "4")
+  teacher = stored_run.random_networks(settings, 4)
+  ours = initial.encoder["cls_token"]
+  np.testing.assert_array_equal(ours, teacher["encoder"]["cls_token"])
+  with pytest.raises(FileNotFoundError, match="5"):
+    load_initial(tmp_path / "checkpoints" / "5")
+
+
 @pytest.mark.parametrize(
   "variable, below",
   [
