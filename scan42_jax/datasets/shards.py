@@ -20,6 +20,7 @@ Film = tuple[str, Callable[[], Example]]
 """Unique id, and a function that fetches the example."""
 
 MAX_SHARD_BYTES = 2**28
+"""A shard is closed once its films have this size."""
 
 
 def write_split(
@@ -27,7 +28,6 @@ def write_split(
   *,
   features: tfds.features.FeaturesDict,
   template,
-  max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> tfds.core.SplitInfo:
   """Writes the films of a split in the order of a hash of their ids.
 
@@ -37,7 +37,6 @@ def write_split(
     films: of the split, in any order.
     features: of an example.
     template: TFDS's template of file names; names split and folder.
-    max_shard_bytes: a shard is closed once it has this size.
 
   Returns:
     TFDS's description of the split.
@@ -64,7 +63,7 @@ def write_split(
     writer.write(record)
     lengths[-1] += 1
     sizes[-1] += len(record)
-    if sizes[-1] >= max_shard_bytes:
+    if sizes[-1] >= MAX_SHARD_BYTES:
       writer.close()
       writer = None
   if writer is not None:
