@@ -1,0 +1,38 @@
+"""Where the parameters of decoders live on the mesh.
+
+Projections are split as in Shoeybi et al. 2019: the wide axis over `tensor`,
+the other over `fsdp`. What no rule names is repeated.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from scan42_jax import paths
+
+RULES: paths.Rules = (
+  (r"lora_[ab]$", ()),
+  (r"(qkv|query|key|value|key_value|fc1|gate|up)/kernel$", ("fsdp", "tensor")),
+  (r"(proj|fc2|down)/kernel$", ("tensor", "fsdp")),
+  (r"(token_embedding|output)/(embedding|kernel)$", ("tensor", "fsdp")),
+  (r"", ()),
+)
+
+
+def place_parameters(mesh: Mesh, tree: Any) -> Any:
+  """Returns a NamedSharding for every leaf of parameters or of their state.
+
+  An axis that the mesh does not divide is repeated instead.
+  """
+
+  def place(path: str, leaf: Any) -> NamedSharding:
+    wanted = (*paths.first_match(RULES, path), *[None] * leaf.ndim)[: leaf.ndim]
+    fitting = (
+      name if name and size % mesh.shape[name] == 0 else None
+      for name, size in zip(wanted, leaf.shape, strict=True)
+    )
+    return NamedSharding(mesh, PartitionSpec(*fitting))
+
+  return paths.map_with_path(place, tree)

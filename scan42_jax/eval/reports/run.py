@@ -1,0 +1,266 @@
+"""The whole evaluation: films and texts in; trained writer, texts, scores out.
+
+Only sequences; whatever was finished before is not done again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from scan42_jax.data.sources import FilmSource, open_films
+from scan42_jax.encoder import Encoder
+from scan42_jax.eval.reports import pairs, scoring, training
+from scan42_jax.eval.reports.building import build
+from scan42_jax.eval.reports.generation import Generator, write_all
+from scan42_jax.eval.reports.pairs import Pairs
+from scan42_jax.eval.reports.patches import (
+  FilmPatches,
+  Patches,
+  StoredPatches,
+  stored_gib,
+)
+from scan42_jax.eval.reports.settings import ReportSettings
+from scan42_jax.eval.reports.writer import Writer, longest_row
+from scan42_jax.settings import to_json
+
+_BLANK_PX = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+  """Films of a split, their texts and their patch tokens."""
+
+  source: FilmSource
+  pairs: Pairs
+  films: FilmPatches
+  patches: Patches
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+  """Films to learn from, to choose by, and to write about."""
+
+  train: Split
+  validation: Split
+  test: Split
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """What an evaluation works with.
+
+  Attributes:
+    settings: see ReportSettings.
+    encoder: frozen.
+    encoder_name: as the user gave it.
+    encoder_sha256: of its weights.
+    mesh: that decoder and batches are split over.
+    data_dir: folder of the prepared datasets.
+    workdir: of everything that is made.
+    say: takes a line for the user.
+    language_model: folder of the language model, if one is asked for.
+  """
+
+  settings: ReportSettings
+  encoder: Encoder
+  encoder_name: str
+  encoder_sha256: str
+  mesh: Mesh
+  data_dir: pathlib.Path
+  workdir: pathlib.Path
+  say: Callable[[str], None]
+  language_model: pathlib.Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """What an evaluation came to.
+
+  Attributes:
+    splits: films and texts.
+    writer: what wrote.
+    params: its parameters.
+    texts: what the texts were made from -> texts in the order of test's pairs.
+    scores: of the texts.
+    facts: of training and generation, JSON values.
+  """
+
+  splits: Splits
+  writer: Writer
+  params: Any
+  texts: Mapping[str, Sequence[str]]
+  scores: scoring.Scores
+  facts: Mapping[str, Any]
+
+
+def evaluate(run: Evaluation) -> Outcome:
+  """Trains, writes and scores.
+
+  Raises:
+    ValueError, FileNotFoundError: of settings, data or work folder; one line.
+    Interrupted, Stopped: a signal came; run again to go on.
+  """
+  settings = run.settings
+  splits = open_splits(run)
+  known = splits.train.pairs.pairs
+  patches = splits.train.patches([known[0].film]).shape[1:]
+  writer, params = build(
+    settings,
+    known,
+    mesh=run.mesh,
+    patches=patches,
+    workdir=run.workdir,
+    folder=run.language_model,
+  )
+  params, facts = _train(run, splits, writer, params)
+  texts, speed = _write(run, splits, writer, params, facts)
+  scores = scoring.score(
+    splits.test.pairs.pairs,
+    texts,
+    cleaning=settings.text.cleaning,
+    draws=settings.score.draws,
+    seed=settings.seed,
+    phantom=settings.text.dataset == "phantom",
+  )
+  return Outcome(
+    splits, writer, params, texts, scores, {"training": facts, **speed}
+  )
+
+
+def open_splits(run: Evaluation) -> Splits:
+  """Opens the three splits, checks them, and encodes their films.
+
+  Raises:
+    ValueError: no texts, a patient in two splits, or films that the encoder
+      does not want.
+  """
+  text = run.settings.text
+  found = {}
+  for name in (text.train_split, text.validation_split, text.test_split):
+    source = open_films(run.data_dir, text.dataset, name)
+    there = pairs.read_pairs((source[i] for i in range(len(source))), text)
+    counts = ", ".join(f"{n} {what}" for what, n in there.counts.items())
+    run.say(f"{text.dataset} {name}: {len(there.pairs)} pairs ({counts})")
+    found[name] = source, there, FilmPatches(run.encoder, source)
+  pairs.check_apart({name: there for name, (_, there, _) in found.items()})
+  # Only once every split is known to be sound, for this takes time.
+  return Splits(
+    *(
+      Split(source, there, films, _patches(run, films, there))
+      for source, there, films in found.values()
+    )
+  )
+
+
+def _patches(run: Evaluation, films: FilmPatches, there: Pairs) -> Patches:
+  """Stored patch tokens where they fit on disk."""
+  number = 1 + max(pair.film for pair in there.pairs)
+  gib = stored_gib(films, number=number)
+  if gib > run.settings.cache_gib:
+    run.say(
+      f"patch tokens of {films.source.split} would take {gib:.0f} GiB: films"
+      " are encoded in every step (config.cache_gib)"
+    )
+    return films
+  return StoredPatches(
+    films,
+    run.workdir / "patches" / f"{films.source.split}.npy",
+    number=number,
+    identity=f"{run.encoder_sha256} {run.encoder.preprocessing}"
+    f" {films.source.facts()}",
+    say=run.say,
+  )
+
+
+def _identity(run: Evaluation, splits: Splits) -> dict[str, Any]:
+  """What a checkpoint depends on, JSON values."""
+  kept = to_json(run.settings)
+  for name in ("score", "cache_gib", "mesh", "decoding"):
+    kept.pop(name)
+  kept["training"].pop("log_every")
+  return {
+    **kept,
+    "encoder_sha256": run.encoder_sha256,
+    "preprocessing": str(run.encoder.preprocessing),
+    "films": [
+      split.source.facts()
+      for split in (splits.train, splits.validation, splits.test)
+    ],
+  }
+
+
+def _train(
+  run: Evaluation, splits: Splits, writer: Writer, params: Any
+) -> tuple[Any, dict[str, Any]]:
+  train, validation = splits.train, splits.validation
+  both = [*train.pairs.pairs, *validation.pairs.pairs]
+  length, cut = longest_row(writer, both)
+  if cut:
+    run.say(
+      f"{cut} reports are longer than {writer.max_report_tokens} tokens and are"
+      " cut in training (config.text.max_report_tokens)"
+    )
+  course = training.Course(
+    writer=writer,
+    train=training.Material(train.pairs.pairs, train.patches, length),
+    validation=training.Material(
+      validation.pairs.pairs, validation.patches, length
+    ),
+    settings=run.settings.training,
+    seed=run.settings.seed,
+    mesh=run.mesh,
+    workdir=run.workdir,
+    config=_identity(run, splits),
+    say=run.say,
+  )
+  params, facts = training.train(course, params)
+  return params, {**facts, "cut_reports": cut, "row_tokens": length}
+
+
+def _write(
+  run: Evaluation, splits: Splits, writer: Writer, params: Any, trained: dict
+) -> tuple[dict[str, list[str]], dict[str, Any]]:
+  """Writes about the films, about other films, and about none."""
+  settings, test = run.settings, splits.test
+  known = test.pairs.pairs
+  generator = Generator(
+    writer,
+    params,
+    settings=settings.decoding,
+    mesh=run.mesh,
+    batch_size=settings.training.batch_size,
+    prompt_length=max(len(writer.prompt(p.indication)) for p in known),
+    seed=settings.seed,
+  )
+  places = np.array([pair.film for pair in known])
+  other = places[scoring.shuffled(known, seed=settings.seed)]
+  blank = test.films.encode([np.zeros((_BLANK_PX, _BLANK_PX), np.uint8)])
+  sources: dict[str, Patches] = {
+    scoring.FILMS: lambda rows: test.patches(places[rows]),
+    scoring.SHUFFLED: lambda rows: test.patches(other[rows]),
+    scoring.BLANK: lambda rows: np.repeat(blank, len(rows), axis=0),
+  }
+  depends = [_identity(run, splits), to_json(settings.decoding), trained]
+  identity = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
+  texts = {
+    name: write_all(
+      generator,
+      known,
+      patches,
+      path=run.workdir / "texts" / f"{name.replace(' ', '_')}.jsonl",
+      identity=identity,
+      say=run.say,
+    )
+    for name, patches in sources.items()
+  }
+  frequent = scoring.most_frequent(splits.train.pairs.pairs)
+  texts[scoring.FREQUENT] = [frequent] * len(known)
+  return texts, {"seconds_per_text": generator.seconds_per_text}

@@ -1,0 +1,449 @@
+"""Trains a writer on pairs of film and text, stage by stage, resumably.
+
+The encoder is frozen and outside. Every stage keeps the step with the lowest
+validation loss. The order of pairs follows from the seed and the step alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from scan42_jax import paths
+from scan42_jax.checkpoint import Checkpoints
+from scan42_jax.eval.reports.pairs import Pair
+from scan42_jax.eval.reports.patches import Patches
+from scan42_jax.eval.reports.placing import place_parameters
+from scan42_jax.eval.reports.settings import StageSettings, TrainingSettings
+from scan42_jax.eval.reports.writer import Writer, training_rows
+from scan42_jax.guards import caught_signals
+from scan42_jax.sharding import batch_sharding
+from scan42_jax.telemetry import MetricWriter
+from scan42_jax.types import Array, Float, Int
+
+Leaves = dict[str, Array]
+"""Parameters by path."""
+
+TRAINED = {
+  "all": "",
+  "projector": r"^projector/",
+  "projector_and_lora": r"^projector/|/lora_[ab]$",
+}
+"""Which parameters each kind of stage moves."""
+
+
+@flax.struct.dataclass
+class StageState:
+  """What a stage changes; arrays only.
+
+  Attributes:
+    step: of the stage.
+    moving: parameters that train in some stage.
+    opt_state: of those that train in this one.
+    best: `moving` at the lowest validation loss.
+    best_loss: this loss.
+    best_step: the step.
+  """
+
+  step: Int[Array, ""]
+  moving: Leaves
+  opt_state: Any
+  best: Leaves
+  best_loss: Float[Array, ""]
+  best_step: Int[Array, ""]
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+  """What is learned from.
+
+  Attributes:
+    pairs: film and text.
+    patches: patch tokens of films.
+    length: tokens that rows are padded to.
+  """
+
+  pairs: Sequence[Pair]
+  patches: Patches
+  length: int
+
+
+class Interrupted(Exception):
+  """A signal asked the training to stop; it has saved its state."""
+
+  def __init__(self, number: int):
+    super().__init__(f"stopped by signal {number}")
+    self.number = number
+
+
+def token_loss(
+  net: Any, params: Any, batch: dict[str, Array], key: Array | None = None
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+  """Cross-entropy of the report's tokens: its sum, and how many there are."""
+  train = key is not None
+  logits = net.apply(
+    {"params": params},
+    batch["patches"],
+    batch["tokens"],
+    batch["valid"],
+    train=train,
+    rngs={"dropout": key} if train else None,
+  )
+  following = jnp.roll(batch["tokens"], -1, axis=1)
+  losses = optax.softmax_cross_entropy_with_integer_labels(
+    logits, jnp.maximum(following, 0)
+  )
+  weights = batch["weights"]
+  return (losses * weights).sum(), weights.sum()
+
+
+def make_optimizer(
+  settings: TrainingSettings, stage: StageSettings
+) -> optax.GradientTransformation:
+  """AdamW on the parameters of a stage; the others stand still."""
+  schedule = optax.warmup_cosine_decay_schedule(
+    0.0,
+    stage.learning_rate,
+    warmup_steps=max(1, round(settings.warmup_share * stage.steps)),
+    decay_steps=max(2, stage.steps),
+  )
+  moving = optax.chain(
+    optax.clip_by_global_norm(settings.clip_norm),
+    optax.adamw(
+      schedule,
+      b2=0.98,
+      weight_decay=settings.weight_decay,
+      mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree),
+    ),
+  )
+  return optax.chain(
+    optax.masked(moving, lambda tree: _trained(tree, stage, yes=True)),
+    optax.masked(
+      optax.set_to_zero(), lambda tree: _trained(tree, stage, yes=False)
+    ),
+  )
+
+
+def _trained(tree: Leaves, stage: StageSettings, *, yes: bool):
+  pattern = TRAINED[stage.train]
+  return {path: bool(re.search(pattern, path)) == yes for path in tree}
+
+
+def part_leaves(
+  params: Any, stages: Sequence[StageSettings]
+) -> tuple[Leaves, Leaves]:
+  """Parts parameters into those that some stage trains, and the frozen."""
+  leaves = paths.flatten(params)
+  pattern = [TRAINED[stage.train] for stage in stages]
+  moving = {
+    path: leaf
+    for path, leaf in leaves.items()
+    if any(re.search(p, path) for p in pattern)
+  }
+  return moving, {p: leaf for p, leaf in leaves.items() if p not in moving}
+
+
+def make_step(net: Any, optimizer: optax.GradientTransformation) -> Callable:
+  """Returns (state, frozen, batch, key) -> (state, loss), to be compiled.
+
+  A step whose loss or gradient is not finite changes nothing.
+  """
+
+  def step(state: StageState, frozen: Leaves, batch, key):
+    def loss(moving: Leaves):
+      params = paths.unflatten({**frozen, **moving})
+      total, count = token_loss(net, params, batch, key)
+      return total / jnp.maximum(count, 1)
+
+    value, gradients = jax.value_and_grad(loss)(state.moving)
+    updates, opt_state = optimizer.update(
+      gradients, state.opt_state, state.moving
+    )
+    moving = optax.apply_updates(state.moving, updates)
+    finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(updates))
+    moving, opt_state = jax.tree.map(
+      lambda new, old: jnp.where(finite, new, old),
+      (moving, opt_state),
+      (state.moving, state.opt_state),
+    )
+    return (
+      state.replace(step=state.step + 1, moving=moving, opt_state=opt_state),
+      value,
+    )
+
+  return step
+
+
+def batches(
+  writer: Writer,
+  material: Material,
+  *,
+  batch_size: int,
+  seed: int,
+  start: int,
+) -> Iterator[dict[str, np.ndarray]]:
+  """Yields training batches without end, from step `start` on.
+
+  Every epoch is a new order of all pairs; an order is cut into whole batches of
+  a stream that goes on in the next.
+  """
+  number = len(material.pairs)
+  epoch, order = -1, np.zeros(0, int)
+  for step in range(start, 2**62):
+    rows = []
+    for place in range(step * batch_size, (step + 1) * batch_size):
+      if place // number != epoch:
+        epoch = place // number
+        order = np.random.default_rng((seed, epoch)).permutation(number)
+      rows.append(order[place % number])
+    yield make_batch(writer, material, rows)
+
+
+def make_batch(
+  writer: Writer, material: Material, rows: Sequence[int]
+) -> dict[str, np.ndarray]:
+  """Puts patches and tokens of some pairs together."""
+  pairs = [material.pairs[row] for row in rows]
+  texts = training_rows(writer, pairs, length=material.length)
+  return {
+    "patches": material.patches([pair.film for pair in pairs]),
+    **dataclasses.asdict(texts),
+  }
+
+
+def place(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, Array]:
+  """Splits a batch, which every process holds whole, over the mesh."""
+  sharding = batch_sharding(mesh)
+  return jax.tree.map(
+    lambda x: jax.make_array_from_callback(x.shape, sharding, x.__getitem__),
+    batch,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+  """A whole training: what, on what, where and how.
+
+  Attributes:
+    writer: to be trained.
+    train: to learn from.
+    validation: that the best step comes from.
+    settings: see TrainingSettings.
+    seed: of order and dropout.
+    mesh: that batches are split over.
+    workdir: of checkpoints and metrics.
+    config: resolved settings as JSON values; a checkpoint of others is refused.
+    say: takes a line for the user.
+  """
+
+  writer: Writer
+  train: Material
+  validation: Material
+  settings: TrainingSettings
+  seed: int
+  mesh: Mesh
+  workdir: pathlib.Path
+  config: dict[str, Any]
+  say: Callable[[str], None]
+
+
+def train(course: Course, params: Any) -> tuple[Any, dict[str, Any]]:
+  """Runs all stages.
+
+  Args:
+    course: see Course.
+    params: at the start, placed on the mesh.
+
+  Returns:
+    The parameters at the lowest validation loss, and facts on each stage.
+
+  Raises:
+    Interrupted: a signal came; run again to go on.
+    ValueError: a checkpoint belongs to another run.
+  """
+  stages = course.settings.stages
+  moving, frozen = part_leaves(params, stages)
+  facts = {}
+  for number, stage in enumerate(stages, start=1):
+    moving, facts[f"stage_{number}"] = _run_stage(
+      course, f"stage_{number}", stage, moving=moving, frozen=frozen
+    )
+  return paths.unflatten({**frozen, **moving}), facts
+
+
+def _run_stage(course, name, stage, *, moving, frozen):
+  optimizer = make_optimizer(course.settings, stage)
+  state = _start(optimizer, moving, course.mesh)
+  folder = course.workdir / name
+  folder.mkdir(parents=True, exist_ok=True)
+  checkpoints = Checkpoints(folder, keep=1)
+  metrics = MetricWriter(folder, active=jax.process_index() == 0)
+  try:
+    restored = checkpoints.restore(_template(state), _accept(course))
+    if restored is not None:
+      state = restored
+      course.say(f"{name} goes on at step {int(state.step)}")
+    state = _steps(
+      course,
+      stage,
+      _Tools(name, optimizer, checkpoints, metrics),
+      state=state,
+      frozen=frozen,
+    )
+  finally:
+    checkpoints.close()
+    metrics.close()
+  facts = {
+    "steps": int(state.step),
+    "best_step": int(state.best_step),
+    "validation_loss": float(state.best_loss),
+  }
+  return state.best, facts
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tools:
+  name: str
+  optimizer: optax.GradientTransformation
+  checkpoints: Checkpoints
+  metrics: MetricWriter
+
+
+def _start(optimizer, moving: Leaves, mesh: Mesh) -> StageState:
+  """The state of a new stage; every array where the mesh wants it."""
+
+  def make(moving: Leaves) -> StageState:
+    return StageState(
+      step=jnp.zeros((), jnp.int32),
+      moving=moving,
+      opt_state=optimizer.init(moving),
+      best=moving,
+      best_loss=jnp.full((), jnp.inf),
+      best_step=jnp.zeros((), jnp.int32),
+    )
+
+  shapes = jax.eval_shape(make, moving)
+  return jax.jit(make, out_shardings=place_parameters(mesh, shapes))(moving)
+
+
+def _template(state: StageState):
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+    state,
+  )
+
+
+def _accept(course: Course):
+  def accept(stored: dict[str, Any]) -> None:
+    for name, value in course.config.items():
+      if stored.get(name) != value:
+        raise ValueError(
+          f"{course.workdir} was trained with {name}={stored.get(name)!r}, now"
+          f" it is {value!r}: give another --workdir, or the old settings"
+        )
+
+  return accept
+
+
+def _steps(course, stage, tools, *, state, frozen) -> StageState:
+  settings = course.settings
+  step = jax.jit(
+    make_step(course.writer.net, tools.optimizer), donate_argnums=0
+  )
+  evaluate = jax.jit(
+    lambda moving, frozen, batch: token_loss(
+      course.writer.net, paths.unflatten({**frozen, **moving}), batch
+    )
+  )
+  start = int(state.step)
+  stream = batches(
+    course.writer,
+    course.train,
+    batch_size=settings.batch_size,
+    seed=course.seed,
+    start=start,
+  )
+  key = jax.random.fold_in(jax.random.key(course.seed), len(tools.name))
+  pace = _Pace(course, tools, stage.steps)
+  with caught_signals() as signals:
+    for number in range(start + 1, stage.steps + 1):
+      batch = place(next(stream), course.mesh)
+      state, loss = step(state, frozen, batch, jax.random.fold_in(key, number))
+      pace.add(number, loss)
+      last = number == stage.steps
+      if last or number % settings.evaluate_every == 0:
+        state = _judge(course, tools, evaluate, state=state, frozen=frozen)
+        tools.checkpoints.save(number, state, course.config)
+      elif signals:
+        tools.checkpoints.save(number, state, course.config)
+      if signals and not last:
+        tools.checkpoints.wait()
+        raise Interrupted(int(signals[0]))
+  return state
+
+
+def _judge(course, tools, evaluate, *, state, frozen) -> StageState:
+  """Keeps the parameters if their validation loss is the lowest so far."""
+  loss = validation_loss(course, lambda b: evaluate(state.moving, frozen, b))
+  step = int(state.step)
+  course.say(f"{tools.name} step {step} validation loss {loss:.4f}")
+  tools.metrics.write(step, {"validation_loss": loss})
+  if loss < float(state.best_loss):
+    state = state.replace(
+      best=jax.tree.map(jnp.copy, state.moving),
+      best_loss=jnp.full_like(state.best_loss, loss),
+      best_step=state.step + 0,
+    )
+  return state
+
+
+def validation_loss(course: Course, evaluate: Callable) -> float:
+  """Mean cross-entropy of all tokens of the validation reports."""
+  size = course.settings.batch_size
+  number = len(course.validation.pairs)
+  total = count = 0.0
+  for first in range(0, number, size):
+    rows = list(range(first, min(first + size, number)))
+    batch = make_batch(
+      course.writer,
+      course.validation,
+      [*rows, *[rows[-1]] * (size - len(rows))],
+    )
+    batch["weights"][len(rows) :] = 0
+    losses, tokens = evaluate(place(batch, course.mesh))
+    total, count = total + float(losses), count + float(tokens)
+  return total / count
+
+
+class _Pace:
+  """Prints and writes the mean loss and the speed between two lines."""
+
+  def __init__(self, course: Course, tools: _Tools, steps: int):
+    self._course, self._tools, self._steps = course, tools, steps
+    self._losses: list[Array] = []
+    self._since = time.monotonic()
+
+  def add(self, step: int, loss: Array) -> None:
+    self._losses.append(loss)
+    if step % self._course.settings.log_every and step != self._steps:
+      return
+    mean = float(np.mean(jax.device_get(self._losses)))
+    seconds = time.monotonic() - self._since
+    films = len(self._losses) * self._course.settings.batch_size / seconds
+    self._tools.metrics.write(step, {"loss": mean, "films_per_second": films})
+    self._course.say(
+      f"{self._tools.name} step {step}/{self._steps} loss {mean:.4f}"
+      f" | {films:.1f} films/s"
+    )
+    self._losses, self._since = [], time.monotonic()
