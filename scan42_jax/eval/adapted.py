@@ -24,7 +24,7 @@ from scan42_jax.eval.settings import FeatureSettings
 from scan42_jax.eval.token_cache import TokenReader
 from scan42_jax.models.vit import ViTConfig
 from scan42_jax.sharding import make_mesh, replicated
-from scan42_jax.types import Float, UInt8
+from scan42_jax.types import Float, Params, UInt8
 from scan42_jax.weights.preprocessing import Preprocessing
 
 _ARRAYS, _FACTS = "model.npz", "model.json"
@@ -121,7 +121,7 @@ def load_model(folder: pathlib.Path) -> AdaptedModel:
     tree = paths.unflatten({name: file[name] for name in file.files})
   return AdaptedModel(
     reader=TokenReader(
-      _encoder(facts, tree["encoder"]), FeatureSettings(**facts["tokens"])
+      read_encoder(facts, tree["encoder"]), FeatureSettings(**facts["tokens"])
     ),
     head=LinearHead(
       FeatureSet(**facts["head"]), tree["head"]["kernel"], tree["head"]["bias"]
@@ -134,7 +134,13 @@ def load_model(folder: pathlib.Path) -> AdaptedModel:
   )
 
 
-def _encoder(facts: dict[str, Any], params) -> Encoder:
+def read_encoder(facts: dict[str, Any], params: Params) -> Encoder:
+  """Puts an encoder on all local devices.
+
+  Args:
+    facts: of model.json.
+    params: float32 arrays.
+  """
   mesh = make_mesh((-1, 1, 1), jax.local_devices())
   preprocessing = facts["preprocessing"]
   for name in ("mean", "std"):
