@@ -16,6 +16,12 @@ MAX_PIXELS = 2**26
 """Largest film that is decoded, in pixels: ten times a usual one."""
 
 _LATERAL = {"LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT"}
+# All that a view position may be made of; a header's field is no safe place.
+_VIEW_WORDS = _LATERAL | {
+  "PA", "AP", "L", "R", "LAO", "RAO", "LPO", "RPO", "LLO", "RLO", "LLD", "RLD",
+  "AXIAL", "DECUBITUS", "ERECT", "FRONTAL", "HORIZONTAL", "LORDOTIC", "OBLIQUE",
+  "PORTABLE", "SUPINE", "SWIMMERS", "UPRIGHT", "XTABLE",
+}  # fmt: skip
 _VIEW_IN_TEXT = re.compile(
   r"\b(?:(PA|POSTERO-?ANTERIOR)|(AP|ANTERO-?POSTERIOR)|(LAT|LATERAL))\b"
 )
@@ -77,13 +83,13 @@ def check_size(rows: int, columns: int) -> None:
 def view_position(text: str) -> str:
   """Unifies a DICOM view position: 'll' -> 'LATERAL', 'pa' -> 'PA'.
 
-  Text that is no code of at most 16 letters, digits, blanks and underscores
-  gives ''.
+  Text with any word that no view is made of gives '', and so does none.
   """
   code = text.strip().upper()
   if code in _LATERAL:
     return "LATERAL"
-  return code if re.fullmatch("[A-Z0-9 _]{1,16}", code) else ""
+  words = set(code.replace("_", " ").split())
+  return code if words <= _VIEW_WORDS else ""
 
 
 def view_in_text(text: str) -> str:

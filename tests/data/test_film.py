@@ -16,6 +16,9 @@ from scan42_jax.data import film
     ("LLO", "LLO"),
     ("", ""),
     ("see note: Mr. Doe", ""),
+    ("JOHN DOE", ""),
+    ("AP 19550123", ""),
+    ("ap supine", "AP SUPINE"),
   ],
 )
 def test_view_position(text, view):
