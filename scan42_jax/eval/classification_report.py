@@ -32,34 +32,19 @@ def mean_table(all_figures: Sequence[Figures]) -> Table:
   """Means over labels, by unit; each says which labels it is over."""
   rows = []
   for figures in all_figures:
-    for mean in figures.means:
-      rows += [
-        (figures.unit, f"{name}, {count}", *cells)
-        for name, count, cells in _mean_rows(mean)
-      ]
-    rows.append(
-      (
-        figures.unit,
-        "micro: all labels thrown together",
-        str(figures.micro_auroc),
-        _number(figures.micro_auroc.median),
-        str(figures.micro_auprc),
-        _number(figures.micro_auprc.median),
-      )
-    )
-    rows.append(
-      (
-        figures.unit,
-        "weighted by positives, defined labels",
-        _number(figures.weighted_auroc),
-        "",
-        "",
-        "",
-      )
-    )
+    rows += [
+      (figures.unit, *row) for mean in figures.means for row in _mean_rows(mean)
+    ]
+    if len(figures.labels) > 1:
+      micro = "micro: all labels thrown together"
+      cells = _cells(figures.micro_auroc, figures.micro_auprc)
+      rows.append((figures.unit, micro, *cells))
+      weighted = "weighted by positives, defined labels"
+      cells = _number(figures.weighted_auroc), "", "", "", ""
+      rows.append((figures.unit, weighted, *cells))
   return Table(
     "Means over labels",
-    ("by", "over", "AUROC", "median", "AUPRC", "median"),
+    ("by", "over", "AUROC", "median", "AUPRC", "median", "remark"),
     rows,
     note="In brackets: 95 % percentile interval of the bootstrap. Only means"
     f" over labels with at least {MIN_POSITIVES} positives, fixed beforehand,"
@@ -67,23 +52,26 @@ def mean_table(all_figures: Sequence[Figures]) -> Table:
   )
 
 
-def _mean_rows(
-  mean: MeanFigures,
-) -> Iterator[tuple[str, str, tuple[str, str, str, str]]]:
+def _mean_rows(mean: MeanFigures) -> Iterator[tuple[str, ...]]:
   """The mean over what is defined, and the one with an interval."""
   if mean.steady_labels != mean.labels or not mean.labels:
-    values = _number(mean.auroc), "", _number(mean.auprc), ""
-    yield mean.name, f"{len(mean.labels)} defined", values
+    name = f"{mean.name}, {len(mean.labels)} defined"
+    yield name, _number(mean.auroc), "", _number(mean.auprc), "", ""
   if mean.steady_labels:
-    count = f"{len(mean.steady_labels)} with {MIN_POSITIVES} or more positives"
-    auroc, auprc = mean.steady_auroc, mean.steady_auprc
-    values = (
-      str(auroc),
-      _number(auroc.median),
-      str(auprc),
-      _number(auprc.median),
-    )
-    yield mean.name, count, values
+    count = len(mean.steady_labels)
+    name = f"{mean.name}, {count} with {MIN_POSITIVES} or more positives"
+    yield name, *_cells(mean.steady_auroc, mean.steady_auprc)
+
+
+def _cells(auroc: Estimate, auprc: Estimate) -> tuple[str, ...]:
+  undefined = auroc.undefined_draws
+  return (
+    str(auroc),
+    _number(auroc.median),
+    str(auprc),
+    _number(auprc.median),
+    f"{undefined} draws undefined" if undefined else "",
+  )
 
 
 def label_table(figures: Figures, *, wanted_specificity: float) -> Table:
@@ -197,7 +185,10 @@ def draw_figures(
   columns = _shown(test, paper)
   drawn = [
     Figure(
-      "auroc", "AUROC of each label with its 95 % interval.", _bars(figures)
+      "auroc",
+      "AUROC of each label with its 95 % interval.",
+      _bars(figures),
+      wide=True,
     )
   ]
   if columns:
@@ -277,16 +268,20 @@ def _precision_recall(test: Scored, columns: Sequence[int]) -> str:
 
 
 def _reliability(test: Scored, columns: Sequence[int]) -> str:
-  lines = []
+  lines, highest = [], 0.1
   for c in columns:
     positive, shares = _known(test, c, test.probabilities)
     mean, share, _ = reliability(positive.astype(float), shares)
     name = test.films.label_names[c]
     lines.append(Line(name, mean, share, marks=True))
+    highest = max(highest, np.nanmax([mean, share]))
+  ends = (0.0, math.ceil(10 * highest - 1e-9) / 10)
   return line_chart(
     lines,
     x_label="mean probability",
     y_label="share of films with the label",
+    x_range=ends,
+    y_range=ends,
     diagonal=True,
   )
 

@@ -54,7 +54,8 @@ def leakage_note(source: str, test: FilmSource) -> str:
   path = pathlib.Path(source).expanduser() / "config.json"
   try:
     data = json.loads(path.read_text())["data"]
-    names, split, lists = data["datasets"], data["split"], data["exclusions"]
+    names, split = data["datasets"], data["split"]
+    lists = data.get("exclusions", ())
   except (OSError, ValueError, KeyError, TypeError):
     return (
       "Whether the test films' patients were in pretraining is unknown: the"

@@ -155,8 +155,10 @@ class Finetuning:
         losses.append(loss)
         step += 1
         if step % s.evaluate_every == 0 or step == s.steps:
+          loss = float(np.mean(jax.device_get(losses)))
           rate = len(losses) * s.batch_size / (time.monotonic() - started)
-          state = self._look(state, losses, rate, writer, best, config)
+          pace = {"loss": loss, "images_per_second": rate}
+          state = self._look(state, pace, writer, best, config)
           stale = self._is_stale(state)
           checkpoints.save(step, state, config)
           losses, started = [], time.monotonic()
@@ -169,11 +171,10 @@ class Finetuning:
     checkpoints.wait()
     return state
 
-  def _look(self, state, losses, rate, writer, best, config) -> FinetuneState:
+  def _look(self, state, pace, writer, best, config) -> FinetuneState:
     """Judges the state on validation; keeps it if it is the best so far."""
     step = int(state.step)
-    loss = float(np.mean(jax.device_get(losses)))
-    if not math.isfinite(loss):
+    if not math.isfinite(pace["loss"]):
       raise FloatingPointError(
         f"the loss is not finite before step {step}: lower"
         " config.finetune.encoder_learning_rate and head_learning_rate"
@@ -194,10 +195,11 @@ class Finetuning:
     if better:
       best.save(step, state, config)
     name = f"validation_{self._settings.metric}"
-    writer.write(step, {"loss": loss, name: value, "images_per_second": rate})
+    writer.write(step, pace | {name: value})
     self._say(
-      f"step {step}/{self._settings.finetune.steps} loss {loss:.4f} {name}"
-      f" {value:.4f}{' (best so far)' if better else ''}, {rate:.1f} images/s"
+      f"step {step}/{self._settings.finetune.steps} loss {pace['loss']:.4f}"
+      f" {name} {value:.4f}{' (best so far)' if better else ''},"
+      f" {pace['images_per_second']:.1f} images/s"
     )
     return state
 

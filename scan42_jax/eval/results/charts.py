@@ -27,6 +27,7 @@ PALETTE = (
 _DASHES = ("", "7 4", "2 3")
 _WIDTH, _HEIGHT = 440, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 16, 14, 52
+_BARS_PX = 320
 _MOST_POINTS = 400
 
 
@@ -94,7 +95,7 @@ def line_chart(
       'stroke="currentColor" stroke-opacity=".4" stroke-dasharray="4 4"/>'
     )
   for number, line in enumerate(lines):
-    parts.append(_line(line, _stroke(number), x_range, y_range))
+    parts.append(_line(line, number, x_range, y_range))
   for place, line in enumerate(named):
     x = 20 + place % 2 * (_WIDTH / 2 - 10)
     y = _HEIGHT + 14 + place // 2 * 20
@@ -120,9 +121,10 @@ def bar_chart(
     value_range: ends of the axis.
     reference: where a dashed line stands, as at chance.
   """
-  names_px = 10 + 7.2 * max([len(bar.name) for bar in bars] + [8])
-  left, right, row = min(names_px, 250), _WIDTH + 120, 26
-  width, bottom = right + 130, 8 + row * len(bars)
+  left = 16 + _text_px([bar.name for bar in bars])
+  right, row = left + _BARS_PX, 26
+  width = right + 16 + _text_px([bar.text for bar in bars])
+  bottom = 8 + row * len(bars)
   low, high = value_range
 
   def place(value: float) -> float:
@@ -177,8 +179,8 @@ def heat_table(
     row_title: what the rows are.
     column_title: what the columns are.
   """
-  left = 34 + 7.2 * max(len(name) for name in row_names)
-  cell = 74.0
+  left = 34 + _text_px(row_names)
+  cell = max(60.0, 14 + _text_px(column_names))
   shares = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
   parts = [_text(left, 18, column_title)]
   for column, name in enumerate(column_names):
@@ -205,7 +207,7 @@ def heat_table(
     + _text(14, height / 2, row_title, anchor="middle")
     + "</g>"
   )
-  width = max(left + cell * len(column_names), left + 8 * len(column_title))
+  width = left + max(cell * len(column_names), _text_px([column_title]))
   return _svg(width, height, parts, f"{row_title} by {column_title}")
 
 
@@ -237,7 +239,7 @@ def _grid(path: str) -> str:
   return f'<path d="{path}" stroke="currentColor" stroke-opacity=".12"/>'
 
 
-def _line(line: Line, stroke: str, x_range, y_range) -> str:
+def _line(line: Line, number: int, x_range, y_range) -> str:
   x, y = _thinned(line.x), _thinned(line.y)
   points = [
     (_place_x(a, x_range), _place_y(b, y_range))
@@ -248,11 +250,11 @@ def _line(line: Line, stroke: str, x_range, y_range) -> str:
     return ""
   path = "L".join(f"{a:.1f} {b:.1f}" for a, b in points)
   marks = "".join(
-    f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3.5" fill="currentColor"/>'
+    f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3.5" fill="{_colour(number)}"/>'
     for a, b in points
     if line.marks
   )
-  return f'<path d="M{path}" {stroke}/>{marks}'
+  return f'<path d="M{path}" {_stroke(number)}/>{marks}'
 
 
 def _thinned(values: Sequence[float]) -> np.ndarray:
@@ -288,8 +290,16 @@ def _ticks(low: float, high: float) -> list[float]:
 def _stroke(number: int) -> str:
   dash = _DASHES[number // len(PALETTE) % len(_DASHES)]
   dashes = f' stroke-dasharray="{dash}"' if dash else ""
-  colour = PALETTE[number % len(PALETTE)]
-  return f'stroke="{colour}" stroke-width="2"{dashes}'
+  return f'stroke="{_colour(number)}" stroke-width="2"{dashes}'
+
+
+def _colour(number: int) -> str:
+  return PALETTE[number % len(PALETTE)]
+
+
+def _text_px(texts: Sequence[str]) -> float:
+  """Width that the longest of the texts takes, about."""
+  return 7.0 * max(map(len, texts), default=0)
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start") -> str:

@@ -143,7 +143,9 @@ _STYLE = (
   "border-bottom:1px solid var(--line)}th{font-weight:600}"
   ".grid{display:grid;gap:28px;grid-template-columns:1fr;margin-top:1.6em}"
   "@media(min-width:820px){.grid{grid-template-columns:repeat(2,1fr)}}"
-  "figure{margin:0;min-width:0}.wide{grid-column:1/-1}"
+  "figure{margin:0;min-width:0}"
+  # On a phone a wide figure is scrolled, not shrunk until nobody can read it.
+  ".wide{grid-column:1/-1;overflow-x:auto}.wide svg{min-width:520px}"
   "img{display:block;max-width:100%;height:auto;border-radius:4px}"
   "figcaption{font-size:.85rem;padding-top:6px;opacity:.85}"
   "dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 14px;"
