@@ -65,7 +65,7 @@ def _grey_array(values: np.ndarray) -> np.ndarray:
       " films as a list"
     )
   check_size(*values.shape[:2])
-  if values.dtype == bool or not np.issubdtype(values.dtype, np.number):
+  if values.dtype.kind not in "uif":
     raise RejectedFilm(f"numbers of type {values.dtype} are no grey levels")
   if values.dtype != np.uint8:
     low, high = float(values.min()), float(values.max())
