@@ -6,7 +6,7 @@ import pathlib
 from runs import prepare_films
 from tiny_encoder import write_encoder
 
-from scan42_jax.eval.classification import evaluate
+from scan42_jax.eval.classifying import evaluate
 from scan42_jax.eval.settings import EvalSettings, build_eval
 
 
