@@ -55,6 +55,8 @@ FLOORS = {
     "data.beam",
     "data.gathering",
     "data.prepare",
+    "data.verification",
+    "data.verify",
     "extraction.",
     "pictures.",
     "release.",

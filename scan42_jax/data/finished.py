@@ -11,7 +11,8 @@ import functools
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import tensorflow_datasets as tfds
 from array_record.python import array_record_data_source
@@ -105,17 +106,44 @@ def known_films(folder: pathlib.Path, *, damaged: list[str]) -> Known:
   return known
 
 
+class ShardRecords(Sequence):
+  """Examples of some shards of a dataset, their pictures still encoded.
+
+  Args:
+    folder: the dataset.
+    names: file names of the shards.
+  """
+
+  def __init__(self, folder: pathlib.Path, names: Sequence[str]):
+    paths = [str(folder / name) for name in names]
+    self._source = (
+      array_record_data_source.ArrayRecordDataSource(paths) if paths else ()
+    )
+    self._features = tfds.builder_from_directory(str(folder)).info.features
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def __getitem__(self, position: int) -> dict[str, Any]:
+    if not 0 <= position < len(self):
+      raise IndexError(position)
+    skip = tfds.decode.SkipDecoding()
+    masks = {name: skip for name in self._features["masks"]}
+    return self._features.deserialize_example_np(
+      self._source[position], decoders={"image": skip, "masks": masks}
+    )
+
+
 class _Shards:
   """Films of the sound shards by image id, found when first asked for."""
 
   def __init__(self, folder: pathlib.Path, damaged: list[str]):
     names = [n for n in read_manifest(folder)["shards"] if n not in damaged]
-    self._paths = [str(folder / name) for name in names]
-    self._folder = folder
+    self._open = functools.partial(ShardRecords, folder, names)
 
   def load(self, found: Reading, image_id: str) -> Reading:
     """Returns a reading with its pictures."""
-    example = self._example(self.places[image_id])
+    example = self._records[self.places[image_id]]
     masks = {name: png for name, png in example["masks"].items() if png}
     return dataclasses.replace(found, image=example["image"], masks=masks)
 
@@ -123,24 +151,13 @@ class _Shards:
   def places(self) -> dict[str, int]:
     """Position of each image id in the sound shards."""
     return {
-      self._example(position)["image_id"].decode(): position
-      for position in range(len(self._source) if self._paths else 0)
+      example["image_id"].decode(): position
+      for position, example in enumerate(self._records)
     }
 
   @functools.cached_property
-  def _source(self):
-    return array_record_data_source.ArrayRecordDataSource(self._paths)
-
-  @functools.cached_property
-  def _features(self):
-    return tfds.builder_from_directory(str(self._folder)).info.features
-
-  def _example(self, position):
-    skip = tfds.decode.SkipDecoding()
-    masks = {name: skip for name in self._features["masks"]}
-    return self._features.deserialize_example_np(
-      self._source[position], decoders={"image": skip, "masks": masks}
-    )
+  def _records(self) -> ShardRecords:
+    return self._open()
 
 
 def file_sha256(path: pathlib.Path) -> str:

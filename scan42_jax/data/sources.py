@@ -138,6 +138,20 @@ def open_films(
   return FilmSource(data_dir, name, split, tuple(excluded_by))
 
 
+def dataset_names(data_dir: str | pathlib.Path) -> list[str]:
+  """Returns the names of the prepared datasets, sorted.
+
+  Raises:
+    FileNotFoundError: there is none.
+  """
+  data_dir = pathlib.Path(data_dir).expanduser()
+  manifests = data_dir.glob(f"*/[0-9]*/{finished.MANIFEST}")
+  names = sorted({manifest.parents[1].name for manifest in manifests})
+  if not names:
+    raise FileNotFoundError(f"no prepared dataset in {data_dir}")
+  return names
+
+
 def dataset_folder(data_dir: pathlib.Path, name: str) -> pathlib.Path:
   """Returns the newest version of a dataset.
 
