@@ -4,8 +4,10 @@ Reads whatever file holds a film, PNG and JPEG itself and DICOM through
 dicom.py. Crops and augmentation happen on the device and are not found here.
 """
 
+import contextlib
 import io
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, JpegImagePlugin, PngImagePlugin
@@ -25,7 +27,9 @@ __all__ = [
   "decode_film",
   "encode_film",
   "encode_mask",
+  "encode_png",
   "equalize_histogram",
+  "film_size",
   "read_film",
   "shrink",
 ]
@@ -139,9 +143,24 @@ def encode_film(pixels: np.ndarray, *, quality: int = 95) -> bytes:
 
 def encode_mask(mask: np.ndarray) -> bytes:
   """Encodes bool [H, W] as a grey PNG of 0 and 255."""
+  return encode_png(mask.astype(np.uint8) * 255)
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+  """Encodes uint8 [H, W] as a grey PNG."""
   stream = io.BytesIO()
-  Image.fromarray(mask.astype(np.uint8) * 255).save(stream, "PNG")
+  Image.fromarray(pixels).save(stream, "PNG")
   return stream.getvalue()
+
+
+def film_size(encoded: bytes) -> tuple[int, int]:
+  """Returns height and width of an encoded film, decoding nothing.
+
+  Raises:
+    RejectedFilm: the bytes are damaged or no picture.
+  """
+  picture = _open(encoded)
+  return picture.height, picture.width
 
 
 def decode_film(encoded: bytes) -> np.ndarray:
@@ -183,18 +202,31 @@ def _picture_pixels(
 
 
 def _load(data: bytes, short_side_px: int | None) -> Image.Image:
+  picture = _open(data)
+  if short_side_px and isinstance(picture, JpegImagePlugin.JpegImageFile):
+    picture.draft(picture.mode, (short_side_px, short_side_px))
+  with _refused_damage():
+    picture.load()
+  return picture
+
+
+def _open(data: bytes) -> Image.Image:
   plugin = next(
     (plugin for magic, plugin in _PLUGINS.items() if data.startswith(magic)),
     None,
   )
   if plugin is None:
     raise RejectedFilm("neither DICOM, PNG nor JPEG")
-  try:
+  with _refused_damage():
     picture = plugin(io.BytesIO(data))
     check_size(picture.height, picture.width)
-    if short_side_px and isinstance(picture, JpegImagePlugin.JpegImageFile):
-      picture.draft(picture.mode, (short_side_px, short_side_px))
-    picture.load()
+  return picture
+
+
+@contextlib.contextmanager
+def _refused_damage() -> Iterator[None]:
+  try:
+    yield
   except RejectedFilm:
     raise
   # Damaged bytes make decoders raise nearly anything; the text of their errors
@@ -203,4 +235,3 @@ def _load(data: bytes, short_side_px: int | None) -> Image.Image:
     raise RejectedFilm(
       f"damaged or truncated picture ({type(error).__name__})"
     ) from None
-  return picture
