@@ -82,6 +82,9 @@ def train_grid(
       labels[rows],
       valid[rows],
     )
+    # Films are gathered while the device is busy, of one run at a time: calls
+    # return at once, and films of every waiting call would be in memory.
+    heads = jax.block_until_ready(heads)
     heads, momenta = run(heads, momenta, first, batch)
   return _unpack(heads, sets, rates=rates, count=count)
 
