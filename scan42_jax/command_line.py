@@ -14,8 +14,9 @@ from absl import flags
 def parse_flags(argv: list[str]) -> list[str]:
   """Parses flags; whatever is wrong with them or the config is one line."""
   for flag in argv:
-    path = flag.removeprefix("--config=").split(":")[0]
-    if path != flag and not pathlib.Path(path).is_file():
+    name, _, value = flag.partition("=")
+    path = value.split(":")[0]
+    if name == "--config" and not pathlib.Path(path).is_file():
       stop(f"{path}: no such config file")
   try:
     return flags.FLAGS(argv)
