@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from scan42_jax import paths
+from scan42_jax.eval.reports.decoding import Ending
 from scan42_jax.eval.reports.pairs import Pair
 from scan42_jax.eval.reports.placing import place_parameters
-from scan42_jax.eval.reports.settings import ReportSettings
+from scan42_jax.eval.reports.settings import (
+  LanguageModelSettings,
+  ReportSettings,
+)
+from scan42_jax.eval.reports.templates import TEMPLATES
 from scan42_jax.eval.reports.tokenizer import (
   Tokenizer,
   read_tokenizer,
@@ -20,8 +27,31 @@ from scan42_jax.eval.reports.tokenizer import (
 )
 from scan42_jax.eval.reports.writer import Writer, small_ending, small_prompt
 from scan42_jax.models.report_decoder import ReportDecoder, ReportDecoderConfig
+from scan42_jax.models.visual_language import (
+  IMAGE,
+  VisualLanguageModel,
+  num_visual_tokens,
+)
+from scan42_jax.types import Array
+from scan42_jax.weights.language_model import (
+  load_language_model,
+  read_language_config,
+)
 
 TOKENIZER = "tokenizer.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sight:
+  """What a writer sees of a film.
+
+  Attributes:
+    grid: rows and columns of patches.
+    width: of a patch token.
+  """
+
+  grid: tuple[int, int]
+  width: int
 
 
 def build(
@@ -29,7 +59,7 @@ def build(
   pairs: Sequence[Pair],
   *,
   mesh: Mesh,
-  patches: tuple[int, int],
+  sight: Sight,
   workdir: pathlib.Path,
   folder: pathlib.Path | None,
 ) -> tuple[Writer, Any]:
@@ -39,16 +69,19 @@ def build(
     settings: of the evaluation.
     pairs: of training.
     mesh: over which parameters are split.
-    patches: number and width of a film's patch tokens.
+    sight: see Sight.
     workdir: where the tokenizer of the embedded decoder is, or will be.
     folder: of the language model.
 
   Raises:
     ValueError, FileNotFoundError: of the folder; one line.
   """
-  writer = _small(settings, pairs, workdir=workdir)
-  seed = settings.seed
-  return writer, fresh_parameters(writer, mesh, patches=patches, seed=seed)
+  if settings.decoder == "small":
+    writer, known = _small(settings, pairs, workdir=workdir), {}
+  else:
+    writer, known = _language(settings, folder, mesh=mesh, sight=sight)
+  fresh = _fresh(writer, mesh, sight=sight, seed=settings.seed, known=known)
+  return writer, paths.unflatten({**known, **fresh})
 
 
 def _small(
@@ -89,26 +122,127 @@ def _own_tokenizer(
   return tokenizer
 
 
-def fresh_parameters(
-  writer: Writer, mesh: Mesh, *, patches: tuple[int, int], seed: int
-) -> Any:
-  """Random parameters, made where they will live.
+def _language(
+  settings: ReportSettings,
+  folder: pathlib.Path | None,
+  *,
+  mesh: Mesh,
+  sight: Sight,
+) -> tuple[Writer, dict[str, Array]]:
+  """A language model behind a projector, and the weights of its folder."""
+  if folder is None:
+    raise ValueError(
+      "config.decoder='language_model' needs --language_model=FOLDER"
+    )
+  how = settings.language_model
+  config = dataclasses.replace(
+    read_language_config(folder),
+    lora_rank=how.lora_rank,
+    lora_alpha=how.lora_alpha,
+    remat=True,
+  )
+  tokenizer = read_tokenizer(folder / TOKENIZER)
+  if tokenizer.vocab_size > config.vocab_size:
+    raise ValueError(
+      f"{folder / TOKENIZER} has {tokenizer.vocab_size} tokens, config.json"
+      f" says {config.vocab_size}: they belong to different models"
+    )
+  net = VisualLanguageModel(
+    config,
+    projector_layers=how.projector_layers,
+    grid=sight.grid,
+    pool=how.pool,
+    dtype=jnp.dtype(settings.dtype),
+  )
+  writer = Writer(
+    net=net,
+    tokenizer=tokenizer,
+    ending=_template_ending(tokenizer, how.template),
+    prompt=visual_prompt(
+      tokenizer,
+      how,
+      visual_tokens=num_visual_tokens(sight.grid, how.pool),
+      max_indication_tokens=settings.text.max_indication_tokens,
+    ),
+    max_report_tokens=settings.text.max_report_tokens,
+  )
+  shapes = jax.eval_shape(
+    lambda key: _init(writer, sight, key), jax.random.key(0)
+  )
+  places = paths.flatten(place_parameters(mesh, shapes["language_model"]))
+  all_train = any(s.train == "all" for s in settings.training.stages)
+  loaded = load_language_model(
+    folder,
+    shapes["language_model"],
+    place=places.__getitem__,
+    dtype="float32" if all_train else settings.dtype,
+  )
+  return writer, paths.flatten({"language_model": loaded})
 
-  Args:
-    writer: whose.
-    mesh: over which they are split.
-    patches: number and width of a film's patch tokens.
-    seed: of the random numbers.
+
+def _template_ending(tokenizer: Tokenizer, template: str) -> Ending:
+  """How answers of a template end.
+
+  Raises:
+    ValueError: the tokenizer is not of that template.
   """
+  chosen = TEMPLATES[template]
+  try:
+    ends = tuple(tokenizer.special(name) for name in chosen.ends)
+    return Ending(ends=ends, pad=tokenizer.special(chosen.pad))
+  except ValueError as error:
+    raise ValueError(
+      f"{error}: config.language_model.template={template!r} is of another"
+      " language model"
+    ) from None
 
-  def make(key):
-    return writer.net.init(
-      key,
-      jnp.zeros((1, *patches)),
-      jnp.zeros((1, 2), jnp.int32),
-      jnp.ones((1, 2), bool),
-    )["params"]
+
+def visual_prompt(
+  tokenizer: Tokenizer,
+  settings: LanguageModelSettings,
+  *,
+  visual_tokens: int,
+  max_indication_tokens: int,
+) -> Callable[[str], list[int]]:
+  """The prompt of a language model: IMAGE stands for each visual token."""
+  template = TEMPLATES[settings.template]
+  before = tokenizer.encode(template.before)
+
+  def prompt(indication: str) -> list[int]:
+    request = settings.request
+    if indication:
+      kept = tokenizer.encode(indication)[:max_indication_tokens]
+      request = f"{request} Indication: {tokenizer.decode(kept)}"
+    after = tokenizer.encode(template.after.format(request=request))
+    return [*before, *[IMAGE] * visual_tokens, *after]
+
+  return prompt
+
+
+def _init(writer: Writer, sight: Sight, key: Array) -> Any:
+  number = sight.grid[0] * sight.grid[1]
+  return writer.net.init(
+    key,
+    jnp.zeros((1, number, sight.width)),
+    jnp.zeros((1, 2), jnp.int32),
+    jnp.ones((1, 2), bool),
+  )["params"]
+
+
+def _fresh(
+  writer: Writer,
+  mesh: Mesh,
+  *,
+  sight: Sight,
+  seed: int,
+  known: Mapping[str, Array],
+) -> dict[str, Array]:
+  """Random parameters of those that are not known, made where they live."""
+
+  def make(key: Array) -> dict[str, Array]:
+    leaves = paths.flatten(_init(writer, sight, key))
+    return {path: leaf for path, leaf in leaves.items() if path not in known}
 
   key = jax.random.key(seed)
-  shapes = jax.eval_shape(make, key)
-  return jax.jit(make, out_shardings=place_parameters(mesh, shapes))(key)
+  places = place_parameters(mesh, jax.eval_shape(make, key))
+  return jax.jit(make, out_shardings=places)(key)

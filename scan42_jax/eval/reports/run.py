@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from scan42_jax.data.sources import FilmSource, open_films
 from scan42_jax.encoder import Encoder
 from scan42_jax.eval.reports import pairs, scoring, training
-from scan42_jax.eval.reports.building import build
+from scan42_jax.eval.reports.building import Sight, build
 from scan42_jax.eval.reports.generation import Generator, write_all
 from scan42_jax.eval.reports.pairs import Pairs
 from scan42_jax.eval.reports.patches import (
@@ -111,12 +111,12 @@ def evaluate(run: Evaluation) -> Outcome:
   settings = run.settings
   splits = open_splits(run)
   known = splits.train.pairs.pairs
-  patches = splits.train.patches([known[0].film]).shape[1:]
+  width = splits.train.patches([known[0].film]).shape[-1]
   writer, params = build(
     settings,
     known,
     mesh=run.mesh,
-    patches=patches,
+    sight=Sight(splits.train.films.grid(), width),
     workdir=run.workdir,
     folder=run.language_model,
   )

@@ -55,7 +55,12 @@ def _mesh(devices=1):
 def _course(folder, *, settings=SETTINGS, mesh=None, say=lambda line: None):
   mesh = mesh or _mesh()
   writer, params = building.build(
-    settings, PAIRS, mesh=mesh, patches=(4, 6), workdir=folder, folder=None
+    settings,
+    PAIRS,
+    mesh=mesh,
+    sight=building.Sight((2, 2), 6),
+    workdir=folder,
+    folder=None,
   )
   length, _ = longest_row(writer, PAIRS)
   material = training.Material(PAIRS, lambda films: PATCHES[films], length)
