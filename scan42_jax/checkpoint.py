@@ -8,8 +8,6 @@ word. The position in the data is `state.step`. The only importer of orbax.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import logging
 import pathlib
 from collections.abc import Callable
@@ -20,9 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-_DIGESTS = "sha256.json"
-# Orbax writes its own marks of a step's end after the digests.
-_NOT_DIGESTED = (_DIGESTS, "_CHECKPOINT_METADATA", "commit_success.txt")
+from scan42_jax import digests
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +75,7 @@ class Checkpoints:
     steps = sorted(self._manager.all_steps(), reverse=True)
     for step in steps:
       try:
-        verify(self._folder / str(step))
+        digests.verify(self._folder / str(step))
         config = self._read(step, config=ocp.args.JsonRestore()).config
       except Exception as error:  # Orbax raises anything on a cut file.
         self._discard(step, error)
@@ -140,7 +136,7 @@ class Checkpoints:
     if jax.process_index() != 0:
       return
     for folder in self._folder.glob("*orbax-checkpoint-tmp*"):
-      (folder / _DIGESTS).write_text(json.dumps(_digests(folder), indent=1))
+      digests.write(folder)
 
 
 class _GoodStep(policies.PreservationPolicy):
@@ -202,11 +198,11 @@ def read_checkpoint(
       raise FileNotFoundError(
         f"{root} has no step {step}; it has {', '.join(map(str, steps))}"
       )
-    verify(root / str(step))
+    digests.verify(root / str(step))
     return _read_stored(root, step, which)
   for newest in reversed(steps):
     try:
-      verify(root / str(newest))
+      digests.verify(root / str(newest))
     except ValueError as error:
       logger.warning("checkpoint %d is left out: %s", newest, error)
       continue
@@ -252,29 +248,3 @@ def _read_stored(root: pathlib.Path, step: int, which: str) -> Stored:
       ),
     )
   return Stored(step=step, config=stored.config, params=stored.state[which])
-
-
-def verify(folder: pathlib.Path) -> None:
-  """Compares a step's files with the digests written beside them.
-
-  Raises:
-    ValueError: a file differs or is missing.
-  """
-  if not (folder / _DIGESTS).exists():
-    raise ValueError(f"{folder / _DIGESTS} is missing")
-  expected = json.loads((folder / _DIGESTS).read_text())
-  found = _digests(folder)
-  for name, digest in expected.items():
-    if found.get(name) != digest:
-      raise ValueError(f"{folder / name} is not what was written")
-
-
-def _digests(folder: pathlib.Path) -> dict[str, str]:
-  """SHA-256 of every file below a folder, by relative path."""
-  digests = {}
-  for path in sorted(folder.rglob("*")):
-    if path.is_file() and path.name not in _NOT_DIGESTED:
-      with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-      digests[str(path.relative_to(folder))] = digest
-  return digests

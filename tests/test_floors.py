@@ -14,7 +14,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "scan42_jax"
 
 FLOORS = {
   0: ["types", "paths"],
-  1: ["command_line", "precision", "sharding"],
+  1: ["command_line", "digests", "precision", "sharding"],
   2: [
     "models.",
     "losses.",
@@ -64,7 +64,7 @@ FLOORS = {
     "pictures.",
     "release.",
   ],
-  7: ["main", "plan", "features", "visualize", "weights.export"],
+  7: ["main", "plan", "status", "features", "visualize", "weights.export"],
 }
 CORE = [
   "types",
