@@ -21,7 +21,7 @@ from array_record.python import array_record_data_source
 from scan42_jax import load_encoder
 from scan42_jax.data.images import read_film
 from scan42_jax.extraction import extract as extraction
-from scan42_jax.extraction.extract import Extraction, extract, weights_sha256
+from scan42_jax.extraction.extract import Extraction, extract
 from scan42_jax.extraction.films import find_source
 from scan42_jax.extraction.outputs import output_for
 

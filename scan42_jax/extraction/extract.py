@@ -11,7 +11,6 @@ import collections
 import concurrent.futures
 import csv
 import dataclasses
-import hashlib
 import io
 import json
 import os
@@ -23,12 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from scan42_jax import __version__, paths
+from scan42_jax import __version__
 from scan42_jax.data.images import RejectedFilm
 from scan42_jax.encoder import Encoder
 from scan42_jax.extraction.films import Films, KnownFilm
 from scan42_jax.extraction.outputs import Output, film_texts
 from scan42_jax.extraction.parts import Parts, difference, write_beside
+from scan42_jax.weights.digest import weights_sha256
 
 _SAY_SECONDS = 5.0
 _BATCHES_AHEAD = 2
@@ -99,16 +99,6 @@ def extract(work: Extraction, *, say: Callable[[str], None] = print) -> None:
     f"{counts['films']} films in {work.path}, {counts['refused']} refused"
     f" ({_quarantine(work.path)})"
   )
-
-
-def weights_sha256(params: Any) -> str:
-  """Digest of an encoder's parameters, whatever file they came from."""
-  digest = hashlib.sha256()
-  for name, leaf in sorted(paths.flatten(params).items()):
-    array = np.ascontiguousarray(leaf, np.float32)
-    digest.update(f"{name} {array.shape}\n".encode())
-    digest.update(array.data)
-  return digest.hexdigest()
 
 
 def _identity(work: Extraction) -> dict[str, Any]:
