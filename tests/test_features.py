@@ -24,6 +24,7 @@ from scan42_jax.extraction import extract as extraction
 from scan42_jax.extraction.extract import Extraction, extract
 from scan42_jax.extraction.films import find_source
 from scan42_jax.extraction.outputs import output_for
+from scan42_jax.weights.digest import weights_sha256
 
 TOLERANCE = {"rtol": 2e-4, "atol": 2e-4}
 
