@@ -1,0 +1,1 @@
+"""Starts runs on clusters; nothing in the package needs it."""
