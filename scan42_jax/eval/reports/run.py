@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -30,6 +31,7 @@ from scan42_jax.eval.reports.patches import (
 from scan42_jax.eval.reports.settings import ReportSettings
 from scan42_jax.eval.reports.writer import Writer, longest_row
 from scan42_jax.settings import to_json
+from scan42_jax.sharding import BATCH_AXES
 
 _BLANK_PX = 512
 
@@ -109,6 +111,12 @@ def evaluate(run: Evaluation) -> Outcome:
     Interrupted, Stopped: a signal came; run again to go on.
   """
   settings = run.settings
+  shards = math.prod(run.mesh.shape[axis] for axis in BATCH_AXES)
+  if settings.training.batch_size % shards:
+    raise ValueError(
+      f"config.training.batch_size={settings.training.batch_size} does not"
+      f" divide over {shards} devices"
+    )
   splits = open_splits(run)
   known = splits.train.pairs.pairs
   width = splits.train.patches([known[0].film]).shape[-1]
