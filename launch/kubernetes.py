@@ -10,20 +10,13 @@ stay where they are: the claims and the service account are the cluster's.
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import yaml
-from absl import flags
 
 from launch import request
 from launch.description import Job
-
-_VOLUME = flags.DEFINE_multi_string(
-  "volume", [], "CLAIM:/PATH, a persistent volume claim to mount; repeatable."
-)
-_NODE = flags.DEFINE_multi_string(
-  "node_selector", [], "LABEL=VALUE that nodes must have; repeatable."
-)
 
 _DEVICES = {"gpu": "nvidia.com/gpu", "tpu": "google.com/tpu"}
 _ACCOUNT = "scan42-jax"
@@ -201,15 +194,13 @@ def _permissions() -> list[Manifest]:
   ]
 
 
-def launch(jobs: list[Job]) -> None:
+def launch(jobs: list[Job], wanted: argparse.Namespace) -> None:
   """Applies manifests, or prints them."""
-  if not request.IMAGE.value:
-    raise ValueError("name --image; launch/Dockerfile makes one")
-  wanted = manifests(
-    jobs, request.IMAGE.value, volumes=_VOLUME.value, node_labels=_NODE.value
+  objects = manifests(
+    jobs, wanted.image, volumes=wanted.volume, node_labels=wanted.node_selector
   )
-  text = as_yaml(wanted)
-  if request.DRY_RUN.value:
+  text = as_yaml(objects)
+  if wanted.dry_run:
     print(text, end="")
   else:
     request.call(["kubectl", "apply", "-f", "-"], text)
@@ -231,5 +222,15 @@ class _NoAliases(yaml.SafeDumper):
     return True
 
 
+def main() -> None:
+  """Launches what the flags ask for."""
+  parser = request.Parser(__doc__)
+  add = parser.add_argument
+  add("--image", required=True, help="made from launch/Dockerfile")
+  add("--volume", action="append", default=[], help="CLAIM:/PATH to mount")
+  add("--node_selector", action="append", default=[], help="LABEL=VALUE")
+  request.run(parser, launch)
+
+
 if __name__ == "__main__":
-  request.run(launch)
+  main()

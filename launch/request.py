@@ -1,114 +1,105 @@
-"""The flags that all launchers share, and the jobs that they ask for."""
+"""The flags that all launchers share, and the jobs that they ask for.
+
+Parsed by argparse: the flags of absl are one set for a whole process, in which
+these would meet those of the program that is launched.
+"""
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import subprocess
-import sys
-from collections.abc import Callable
-
-from absl import app, flags
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from launch import description
 from scan42_jax import command_line
 
-_CONFIG = flags.DEFINE_string("config", None, "Config file of a pretraining.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Its work folder.")
-_DATA_DIR = flags.DEFINE_string(
-  "data_dir", None, "Folder of the prepared datasets.", required=True
-)
-_SWEEP = flags.DEFINE_multi_string(
-  "sweep",
-  [],
-  "Overrides of one run, 'config.seed=1 config.batch_size=64'; repeat it, one"
-  " for each run.",
-)
-_PREPARE = flags.DEFINE_multi_string(
-  "prepare",
-  [],
-  "Instead of a pretraining: flags of scan42_jax.data.prepare for one dataset;"
-  " repeat it, one for each dataset.",
-)
-_NAME = flags.DEFINE_string("name", "scan42", "Of the jobs.")
-_CHIP = flags.DEFINE_enum("chip", "cpu", description.CHIPS, "Kind of device.")
-_CHIPS = flags.DEFINE_integer("chips", 0, "Devices per host.", 0)
-_HOSTS = flags.DEFINE_integer("hosts", 1, "Machines of each job.", 1)
-_CPUS = flags.DEFINE_integer("cpus", 8, "Cores per host.", 1)
-_MEMORY_GB = flags.DEFINE_integer("memory_gb", 32, "Per host.", 1)
-_HOURS = flags.DEFINE_float("hours", 24.0, "Longest time of a job.", 0)
-DRY_RUN = flags.DEFINE_bool(
-  "dry_run", False, "Print what would be submitted, and submit nothing."
-)
 
-PYTHON = flags.DEFINE_string(
-  "python", None, "Interpreter where jobs run; default: the launcher's own."
-)
-IMAGE = flags.DEFINE_string(
-  "image", None, "Container image, made from launch/Dockerfile."
-)
-
-
-def python() -> str:
-  """Returns the interpreter of jobs that run on this machine or its like."""
-  return PYTHON.value or sys.executable
-
-
-def jobs(overrides: list[str]) -> list[description.Job]:
-  """Describes what the flags ask for.
+class Parser(argparse.ArgumentParser):
+  """Parses the flags of a launcher; whatever is wrong is one line.
 
   Args:
-    overrides: what follows `--`, for every run.
+    text: what the launcher is for.
+  """
+
+  def __init__(self, text: str):
+    super().__init__(
+      description=text,
+      formatter_class=argparse.RawDescriptionHelpFormatter,
+      allow_abbrev=False,
+    )
+    add = self.add_argument
+    add("--config", help="config file of a pretraining")
+    add("--workdir", help="its work folder")
+    add("--data_dir", required=True, help="folder of the prepared datasets")
+    add("--sweep", action="append", default=[], help="overrides of one run")
+    add(
+      "--prepare",
+      action="append",
+      default=[],
+      help="instead: flags of scan42_jax.data.prepare for one dataset",
+    )
+    add("--name", default="scan42", help="of the jobs")
+    add("--chip", default="cpu", choices=description.CHIPS)
+    add("--chips", type=int, default=0, help="per host")
+    add("--hosts", type=int, default=1, help="of each job")
+    add("--cpus", type=int, default=8, help="per host")
+    add("--memory_gb", type=int, default=32, help="per host")
+    add("--hours", type=float, default=24.0, help="longest time of a job")
+    add("--dry_run", action="store_true", help="print, and submit nothing")
+    add("overrides", nargs="*", help="of every run, after --")
+
+  def error(self, message: str) -> NoReturn:
+    """Ends as the package's own binaries do."""
+    command_line.stop(message)
+
+
+def jobs(wanted: argparse.Namespace) -> list[description.Job]:
+  """Describes what the flags ask for.
 
   Raises:
     ValueError: one line on what is missing or wrong.
   """
   hardware = description.Hardware(
-    chip=_CHIP.value,
-    chips=_CHIPS.value,
-    hosts=_HOSTS.value,
-    cpus=_CPUS.value,
-    memory_gb=_MEMORY_GB.value,
-    hours=_HOURS.value,
+    chip=wanted.chip,
+    chips=wanted.chips,
+    hosts=wanted.hosts,
+    cpus=wanted.cpus,
+    memory_gb=wanted.memory_gb,
+    hours=wanted.hours,
   )
-  common = {"name": _NAME.value, "hardware": hardware}
-  if _PREPARE.value:
-    if _CONFIG.value or _SWEEP.value or overrides:
+  common = {"name": wanted.name, "hardware": hardware}
+  if wanted.prepare:
+    if wanted.config or wanted.sweep or wanted.overrides:
       raise ValueError("--prepare goes with neither --config nor overrides")
-    parts = [shlex.split(part) for part in _PREPARE.value]
-    return description.preparation(parts, _DATA_DIR.value, **common)
-  if not _CONFIG.value or not _WORKDIR.value:
+    parts = [shlex.split(part) for part in wanted.prepare]
+    return description.preparation(parts, wanted.data_dir, **common)
+  if not wanted.config or not wanted.workdir:
     raise ValueError("name --config and --workdir, or --prepare")
   return description.pretraining(
-    _CONFIG.value,
-    _WORKDIR.value,
-    _DATA_DIR.value,
-    overrides=overrides,
-    sweep=[shlex.split(entry) for entry in _SWEEP.value],
+    wanted.config,
+    wanted.workdir,
+    wanted.data_dir,
+    overrides=wanted.overrides,
+    sweep=[shlex.split(entry) for entry in wanted.sweep],
     **common,
   )
 
 
-def run(launch: Callable[[list[description.Job]], None]) -> None:
+def run(
+  parser: Parser,
+  launch: Callable[[list[description.Job], argparse.Namespace], None],
+) -> None:
   """Parses flags and launches; a user's mistake ends in one line."""
-
-  def main(argv: list[str]) -> None:
-    try:
-      launch(jobs(argv[1:]))
-    except (ValueError, OSError) as error:
-      command_line.explain(error)
-
-  app.run(main, flags_parser=_parse)
-
-
-def _parse(argv: list[str]) -> list[str]:
-  # A config may lie on the cluster alone, so its path is not looked up here.
+  wanted = parser.parse_args()
   try:
-    return flags.FLAGS(argv)
-  except flags.Error as error:
-    command_line.stop(str(error).strip().splitlines()[-1])
+    launch(jobs(wanted), wanted)
+  except (ValueError, OSError) as error:
+    command_line.explain(error)
 
 
-def call(command: list[str], text: str | None = None) -> None:
+def call(command: Sequence[str], text: str) -> None:
   """Hands a text to a cluster's own program.
 
   Raises:

@@ -8,21 +8,16 @@ W, D and the repository must be seen by all nodes.
 
 from __future__ import annotations
 
+import argparse
 import math
 import pathlib
 import re
 import shlex
-
-from absl import flags
+import sys
 
 from launch import request
 from launch.description import Job
 
-_PARTITION = flags.DEFINE_string("partition", None, "Of the cluster.")
-_ACCOUNT = flags.DEFINE_string("account", None, "That is charged.")
-_AT_ONCE = flags.DEFINE_integer(
-  "at_once", None, "Jobs of an array that run together; default: all.", 1
-)
 _ROOT = pathlib.Path(__file__).parents[1]
 # Saving a large state takes its time; then the job must have ended.
 _WARNING_S = 120
@@ -109,21 +104,32 @@ def _directives(
   return ["#!/bin/bash", *lines, "#SBATCH --requeue"]
 
 
-def launch(jobs: list[Job]) -> None:
+def launch(jobs: list[Job], wanted: argparse.Namespace) -> None:
   """Submits jobs, or prints their script."""
   text = script(
     jobs,
-    python=request.python(),
+    python=wanted.python,
     root=str(_ROOT),
-    partition=_PARTITION.value,
-    account=_ACCOUNT.value,
-    at_once=_AT_ONCE.value,
+    partition=wanted.partition,
+    account=wanted.account,
+    at_once=wanted.at_once,
   )
-  if request.DRY_RUN.value:
+  if wanted.dry_run:
     print(text, end="")
   else:
     request.call(["sbatch"], text)
 
 
+def main() -> None:
+  """Launches what the flags ask for."""
+  parser = request.Parser(__doc__)
+  add = parser.add_argument
+  add("--partition", help="of the cluster")
+  add("--account", help="that is charged")
+  add("--at_once", type=int, help="jobs of an array that run together")
+  add("--python", default=sys.executable, help="interpreter on the nodes")
+  request.run(parser, launch)
+
+
 if __name__ == "__main__":
-  request.run(launch)
+  main()

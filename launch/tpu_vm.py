@@ -9,19 +9,12 @@ its hosts: a mounted bucket or file share.
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 
-from absl import flags
-
 from launch import request
 from launch.description import Job
-
-_TPU = flags.DEFINE_string("tpu", None, "Name of the slice.")
-_ZONE = flags.DEFINE_string("zone", None, "Of the slice.")
-_ROOT = flags.DEFINE_string(
-  "root", "scan42_jax", "Folder of the project on the hosts."
-)
 
 
 def script(
@@ -59,22 +52,31 @@ def _remote(job: Job, root: str, python: str) -> str:
   )
 
 
-def launch(jobs: list[Job]) -> None:
+def launch(jobs: list[Job], wanted: argparse.Namespace) -> None:
   """Runs the script here, or prints it."""
-  if not _TPU.value or not _ZONE.value:
-    raise ValueError("name --tpu and --zone")
   text = script(
     jobs,
-    _TPU.value,
-    zone=_ZONE.value,
-    root=_ROOT.value,
-    python=request.PYTHON.value or "python3",
+    wanted.tpu,
+    zone=wanted.zone,
+    root=wanted.root,
+    python=wanted.python,
   )
-  if request.DRY_RUN.value:
+  if wanted.dry_run:
     print(text, end="")
   else:
     request.call(["bash", "-s"], text)
 
 
+def main() -> None:
+  """Launches what the flags ask for."""
+  parser = request.Parser(__doc__)
+  add = parser.add_argument
+  add("--tpu", required=True, help="name of the slice")
+  add("--zone", required=True, help="of the slice")
+  add("--root", default="scan42_jax", help="folder of the project there")
+  add("--python", default="python3", help="interpreter on the hosts")
+  request.run(parser, launch)
+
+
 if __name__ == "__main__":
-  request.run(launch)
+  main()

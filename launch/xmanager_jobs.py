@@ -9,17 +9,15 @@ One experiment, a work unit for each job. Needs `pip install xmanager`; with
 
 from __future__ import annotations
 
+import argparse
 import shlex
+import sys
 from typing import Any
 
 from absl import flags
 
 from launch import request
 from launch.description import Job
-
-_WHERE = flags.DEFINE_enum(
-  "where", "local", ["local", "vertex", "kubernetes"], "Where jobs run."
-)
 
 # Names of XManager's resources.
 _DEVICES = {"v5e": "tpu_v5e", "v5p": "tpu_v5p", "v6e": "tpu_v6e"}
@@ -67,22 +65,23 @@ def add_jobs(
     )
 
 
-def launch(jobs: list[Job]) -> None:
+def launch(jobs: list[Job], wanted: argparse.Namespace) -> None:
   """Starts an experiment, or prints what it would be of."""
-  where, image = _WHERE.value, request.IMAGE.value
+  where, image = wanted.where, wanted.image
   if (where == "local") != (image is None):
     raise ValueError("--image is for --where=vertex and kubernetes, and needed")
-  if request.DRY_RUN.value:
+  if wanted.dry_run:
     print(f"experiment on {where}" + (f", image {image}" if image else ""))
     for job in jobs:
       needed = " ".join(f"{k}={v:g}" for k, v in requirements(job).items())
       print(f"{job.name} [{needed}]: {shlex.join(('python', *job.args))}")
     return
-  program = image or request.python()
+  program = image or wanted.python
   try:
     from xmanager import xm_local
   except ImportError:
     raise ValueError("pip install xmanager, or --dry_run") from None
+  flags.FLAGS(sys.argv[:1])  # XManager has some of its own.
   try:
     with xm_local.create_experiment(jobs[0].name) as experiment:
       add_jobs(experiment, jobs, where=where, program=program)
@@ -90,5 +89,15 @@ def launch(jobs: list[Job]) -> None:
     raise OSError(f"XManager: {error}") from error
 
 
+def main() -> None:
+  """Launches what the flags ask for."""
+  parser = request.Parser(__doc__)
+  add = parser.add_argument
+  add("--where", default="local", choices=["local", "vertex", "kubernetes"])
+  add("--image", help="vertex, kubernetes: made from launch/Dockerfile")
+  add("--python", default=sys.executable, help="local: interpreter")
+  request.run(parser, launch)
+
+
 if __name__ == "__main__":
-  request.run(launch)
+  main()
