@@ -71,7 +71,7 @@ def _check(expected, family, folder):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_golden_logits_of_each_family(family, tmp_path):
+def test_logits_equal_the_stored_ones_of_transformers(family, tmp_path):
   _check(np.load(GOLDEN), family, write_language_model(tmp_path, family))
 
 
