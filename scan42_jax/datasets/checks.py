@@ -6,6 +6,10 @@ from scan42_jax.datasets.base import SPLITS
 from scan42_jax.datasets.reading import Row
 
 
+_FEWEST_JUDGED = 100
+"""Of fewer rows, one broken file says nothing about the others."""
+
+
 def check_broken(
   reasons: Sequence[str], num_rows: int, *, max_percent: float
 ) -> None:
@@ -13,14 +17,14 @@ def check_broken(
 
   Args:
     reasons: why each broken row or file cannot be used.
-    num_rows: rows and files in all.
+    num_rows: rows and files in all; fewer than 100 are not judged.
     max_percent: share that is allowed.
 
   Raises:
     ValueError: more is broken; one line with the share and the first reason.
   """
   share = 100 * len(reasons) / max(num_rows, 1)
-  if share > max_percent:
+  if num_rows >= _FEWEST_JUDGED and share > max_percent:
     raise ValueError(
       f"{len(reasons)} of {num_rows} rows and files are broken ({share:.1f} %, "
       f"allowed are {max_percent:g} %: --max_broken_percent); the first: "

@@ -238,6 +238,8 @@ def _is_killed_after_a_chunk(tmp_path, arguments, kill):
     stderr=subprocess.PIPE,
     text=True,
     env=film_trees.environment(),
+    # Shells start background jobs, and all that they start, deaf to Ctrl-C.
+    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
   )
   _wait_for(lambda: set(journal.glob("*.chunk")) > before)
   team = film_trees.descendants(process.pid)
