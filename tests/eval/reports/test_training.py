@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scan42_jax import paths
-from scan42_jax.eval.reports import building, training
+from scan42_jax.eval.reports import building, learning, training
 from scan42_jax.eval.reports.decoding import DecodingSettings
 from scan42_jax.eval.reports.generation import Generator, Stopped, write_all
 from scan42_jax.eval.reports.pairs import Pair
@@ -177,9 +177,9 @@ def test_parameters_outside_a_stage_stand_still(tmp_path):
     StageSettings(train="projector", steps=5, learning_rate=0.1),
     StageSettings(train="projector_and_lora", steps=5, learning_rate=0.1),
   )
-  moving, frozen = training.part_leaves(paths.unflatten(leaves), stages)
+  moving, frozen = learning.part_leaves(paths.unflatten(leaves), stages)
   assert list(frozen) == ["language_model/block_00/attn/query/kernel"]
-  optimizer = training.make_optimizer(SETTINGS.training, stages[0])
+  optimizer = learning.make_optimizer(SETTINGS.training, stages[0])
   state = optimizer.init(moving)
   gradients = jax.tree.map(np.ones_like, moving)
   for _ in range(2):
