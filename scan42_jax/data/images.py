@@ -31,6 +31,7 @@ __all__ = [
   "equalize_histogram",
   "film_size",
   "read_film",
+  "resize_box",
   "shrink",
 ]
 
@@ -132,6 +133,12 @@ def shrink(pixels: np.ndarray, *, short_side_px: int = 1024) -> np.ndarray:
   return np.asarray(
     picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=1.0)
   )
+
+
+def resize_box(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+  """Resizes uint8 [H, W] to (height, width), averaging what falls together."""
+  picture = Image.fromarray(pixels)
+  return np.asarray(picture.resize(shape[::-1], Image.Resampling.BOX))
 
 
 def encode_film(pixels: np.ndarray, *, quality: int = 95) -> bytes:

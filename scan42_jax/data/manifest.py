@@ -11,7 +11,7 @@ import importlib.metadata
 import pathlib
 from collections.abc import Callable
 
-from scan42_jax.datasets import base
+from scan42_jax.datasets import base, reading
 from scan42_jax.datasets.reading import Reading, Row
 
 _VERSIONS_OF = (
@@ -40,6 +40,8 @@ def make_manifest(dataset: base.FilmDataset, entries: list[Entry]) -> dict:
     "dataset": type(dataset).name,
     "version": str(dataset.version),
     **_counts(dataset, entries),
+    "patients_of": dataset.patients_of(),
+    "ids_hashed_by": reading.id_key(options) if dataset.hashes_ids else "",
     "label_names": list(dataset.label_names()),
     "equalized": options.published,
     "short_side_px": options.short_side_px,

@@ -123,9 +123,19 @@ class FilmDataset(dataset_builder.FileReaderBuilder, listing.FilmList):
   def ids(self, row: Row, found: Reading) -> tuple[str, str]:
     """Returns the image id and the patient id that are stored."""
     ids = (row.image_id or row.file, row.patient_id)
-    if self.NAMES_PEOPLE or self.options.hash_ids:
+    if self.hashes_ids:
       ids = tuple(reading.stored_id(text, self.options) for text in ids)
     return ids[0], ids[1] or found.patient_id
+
+  @property
+  def hashes_ids(self) -> bool:
+    """Whether ids of the rows are stored as hashes."""
+    asked = self.NAMES_PEOPLE or self.options.hash_ids
+    return asked and not self.options.keep_ids
+
+  def patients_of(self) -> str:
+    """Names the dataset whose patient ids these are, to compare them."""
+    return type(self).name
 
   def example(self, row: Row, found: Reading) -> Example:
     """Puts together what the tables and the file say; tables go first."""

@@ -98,6 +98,10 @@ class Chexmask(base.FilmDataset):
     """Returns the split that the films' own dataset gives."""
     return self._films.split(row, found)
 
+  def patients_of(self) -> str:
+    """Names the films' own dataset."""
+    return self._films.patients_of()
+
   def texts(self, row: Row) -> dict[str, str]:
     """Returns the texts that the films' own dataset gives."""
     return self._films.texts(row)

@@ -247,6 +247,11 @@ def stored_id(text: str, options: Options) -> str:
   return hashlib.blake2b(text.encode(), digest_size=8, key=key).hexdigest()
 
 
+def id_key(options: Options) -> str:
+  """Tells hashes of one secret from those of another; gives neither away."""
+  return stored_id("the same id?", options)
+
+
 def refuse(view: str, options: Options, *, burned_in: bool = False) -> str:
   """Says why a sound film is not wanted; '' if it is."""
   if burned_in and not options.keep_burned_in:

@@ -83,6 +83,11 @@ class RsnaPneumonia(base.FilmDataset):
         fault=group.fault or fault,
       )
 
+  def patients_of(self) -> str:
+    """NIH's, where RSNA's mapping is there."""
+    mapped = (self.options.source / _MAPPING).is_file()
+    return "nih_cxr8" if mapped else super().patients_of()
+
   def _unlabelled(self) -> Iterator[Row]:
     """Lists the films of the test set."""
     folder = self.options.source / f"{_TEST}_images"
