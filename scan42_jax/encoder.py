@@ -77,6 +77,11 @@ class Encoder:
       f" {self.preprocessing} ({self.preprocessing_origin})"
     )
 
+  @property
+  def net(self) -> VisionTransformer:
+    """Its definition, for what takes `params` and pixels itself."""
+    return VisionTransformer(self.config, self.dtype)
+
   def with_preprocessing(self, **changes) -> Encoder:
     """Returns the encoder with films prepared in another way.
 
@@ -109,7 +114,11 @@ class Encoder:
     """
     films = [films] if is_film(films) else list(films)
     size = self._batch_size(len(films), batch_size)
-    return self._run(_encode_films, self._prepared(films, size), size)
+    how = self.preprocessing
+    encode = functools.partial(
+      _encode_films, self.net, self.params, (how.mean, how.std)
+    )
+    return self._run(encode, self._prepared(films, size), size)
 
   def prepare(
     self, films: AnyFilm | Iterable[AnyFilm]
@@ -141,7 +150,8 @@ class Encoder:
     size = self._batch_size(len(pixels), batch_size)
     pixels = np.asarray(pixels, np.float32)
     starts = range(0, len(pixels), size)
-    return self._run(_encode, (pixels[s : s + size] for s in starts), size)
+    encode = functools.partial(_encode, self.net, self.params)
+    return self._run(encode, (pixels[s : s + size] for s in starts), size)
 
   def _batch_size(self, count: int, wanted: int | None) -> int:
     """Returns a multiple of the devices that splits `count` films."""
@@ -193,20 +203,18 @@ class Encoder:
 
   def _run(
     self,
-    function: Callable[..., EncoderOutput],
+    encode: Callable[[Array], EncoderOutput],
     batches: Iterable[np.ndarray],
     size: int,
   ) -> EncoderFeatures:
     """Encodes batches; the host prepares one while devices are at another."""
-    net = VisionTransformer(self.config, self.dtype)
-    how = self.preprocessing
     parts, pending = [], []
     for batch in batches:
       filler = np.repeat(batch[-1:], size - len(batch), axis=0)
       placed = jax.device_put(
         np.concatenate([batch, filler]), batch_sharding(self.mesh)
       )
-      output = function(net, self.params, placed, (how.mean, how.std))
+      output = encode(placed)
       parts += [_fetch(*waiting) for waiting in pending]
       pending = [(output, len(batch))]
     parts += [_fetch(*waiting) for waiting in pending]
@@ -270,7 +278,6 @@ def _encode(
   net: VisionTransformer,
   params: Params,
   pixels: Float[Array, "N H W C"],
-  _: tuple[Sequence[float], Sequence[float]],
 ) -> EncoderOutput:
   (output,) = net.apply({"params": params}, pixels)
   return jax.tree.map(lambda tokens: tokens.astype(jnp.float32), output)
@@ -280,11 +287,11 @@ def _encode(
 def _encode_films(
   net: VisionTransformer,
   params: Params,
-  films: UInt8[Array, "N H W"],
   mean_std: tuple[Sequence[float], Sequence[float]],
+  films: UInt8[Array, "N H W"],
 ) -> EncoderOutput:
   pixels = image_ops.normalize(films.astype(jnp.float32), *mean_std)
-  return _encode(net, params, pixels, mean_std)
+  return _encode(net, params, pixels)
 
 
 def prepare_film(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,12 @@ from scan42_jax.types import Array, Float
 
 _SHORT = 256
 """Tokens up to which all scores at once are no burden."""
+_LONG = 512
+"""Tokens from which one head's products are large enough for all cores."""
 _QUERIES = 128
-"""Most queries at a time otherwise: their scores stay in the cache."""
+"""Most queries of all heads at a time: their scores stay in the cache."""
+_QUERIES_OF_A_HEAD = 768
+"""The same where heads come one by one."""
 
 
 def attend(
@@ -23,15 +28,44 @@ def attend(
   """softmax(q k' / sqrt(E)) v, the softmax in float32 or wider.
 
   On a GPU in half precision it is cuDNN's fused kernel. Elsewhere long rows are
-  done some queries at a time, and again in the backward pass, so that no T x T
-  matrix is ever stored.
+  done in parts, and again in the backward pass, so that no T x T matrix is ever
+  stored: some queries at a time, or one head at a time on a single CPU.
   """
   if q.dtype in (jnp.bfloat16, jnp.float16) and jax.default_backend() == "gpu":
     # Left to itself, JAX would not take the fused kernel.
     return jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
   q, k, v = (x.swapaxes(1, 2) for x in (q * q.shape[-1] ** -0.5, k, v))
-  attend_some = _attend_all if q.shape[2] <= _SHORT else _by_queries
-  return attend_some(q, k, v).swapaxes(1, 2)
+  return _way(q.shape[2])(q, k, v).swapaxes(1, 2)
+
+
+def _way(num_tokens: int) -> Callable[..., Array]:
+  if num_tokens <= _SHORT:
+    return _attend_all
+  one_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
+  return _by_heads if one_cpu and num_tokens >= _LONG else _by_queries
+
+
+def _by_heads(
+  q: Float[Array, "N A T E"],
+  k: Float[Array, "N A T E"],
+  v: Float[Array, "N A T E"],
+) -> Float[Array, "N A T E"]:
+  # XLA's CPU backend splits one matrix product over cores, but not many small
+  # ones. Half a head's scores leave the cache to the other operands.
+  n, a, t, e = q.shape
+  number, size = _parts(t, _QUERIES_OF_A_HEAD)
+  q = jnp.pad(q, [(0, 0), (0, 0), (0, number * size - t), (0, 0)])
+  k, v = (x.reshape(n * a, 1, t, e) for x in (k, v))
+
+  @jax.checkpoint
+  def attend_part(part, head):
+    return _attend_all(part, k[head][None], v[head][None])
+
+  mixed = jax.lax.map(
+    lambda x: attend_part(*x),
+    (q.reshape(-1, 1, 1, size, e), jnp.repeat(jnp.arange(n * a), number)),
+  )
+  return mixed.reshape(n, a, -1, e)[:, :, :t]
 
 
 def _by_queries(
@@ -41,14 +75,19 @@ def _by_queries(
 ) -> Float[Array, "N A T E"]:
   # The loop runs over tokens, the one axis that no mesh splits.
   n, a, t, e = q.shape
-  number = math.ceil(t / _QUERIES)
-  size = math.ceil(t / number)
+  number, size = _parts(t, _QUERIES)
   q = jnp.pad(q, [(0, 0), (0, 0), (0, number * size - t), (0, 0)])
   parts = jnp.moveaxis(q.reshape(n, a, number, size, e), 2, 0)
   mixed = jax.lax.map(
     jax.checkpoint(lambda part: _attend_all(part, k, v)), parts
   )
   return jnp.moveaxis(mixed, 0, 2).reshape(n, a, -1, e)[:, :, :t]
+
+
+def _parts(num_tokens: int, most: int) -> tuple[int, int]:
+  """Returns into how many parts of which size tokens are split."""
+  number = math.ceil(num_tokens / most)
+  return number, math.ceil(num_tokens / number)
 
 
 def _attend_all(

@@ -19,6 +19,13 @@ def in_parts(monkeypatch):
   monkeypatch.setattr(attend_module, "_QUERIES", 5)
 
 
+@pytest.fixture
+def by_heads(monkeypatch):
+  """As on a single CPU: each head in parts of 7, 7 and 5 queries."""
+  monkeypatch.setattr(attend_module, "_way", lambda _: attend_module._by_heads)
+  monkeypatch.setattr(attend_module, "_QUERIES_OF_A_HEAD", 7)
+
+
 def _inputs(dtype=jnp.float32, shape=SHAPE):
   keys = jax.random.split(jax.random.key(0), 3)
   return [jax.random.normal(key, shape, dtype) for key in keys]
@@ -39,10 +46,10 @@ def _assert_close(ours, expected, **tolerance):
   )
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_values_and_gradients(request, whole):
-  if not whole:
-    request.getfixturevalue("in_parts")
+@pytest.mark.parametrize("way", [None, "in_parts", "by_heads"])
+def test_values_and_gradients(request, way):
+  if way:
+    request.getfixturevalue(way)
   inputs = _inputs()
   _assert_close(attend(*inputs), _plain(*inputs), rtol=1e-5, atol=1e-5)
   ours, expected = (
@@ -51,14 +58,18 @@ def test_values_and_gradients(request, whole):
   _assert_close(ours, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_half_precision_is_near(in_parts):
+@pytest.mark.parametrize("way", ["in_parts", "by_heads"])
+def test_half_precision_is_near(request, way):
+  request.getfixturevalue(way)
   ours = attend(*_inputs(jnp.bfloat16))
   assert ours.dtype == jnp.bfloat16
   expected = _plain(*(x.astype(jnp.float32) for x in _inputs(jnp.bfloat16)))
   np.testing.assert_allclose(ours.astype(jnp.float32), expected, atol=0.05)
 
 
-def test_large_scores_do_not_overflow(in_parts):
+@pytest.mark.parametrize("way", ["in_parts", "by_heads"])
+def test_large_scores_do_not_overflow(request, way):
+  request.getfixturevalue(way)
   q, k, v = _inputs()
   assert jnp.isfinite(attend(1e3 * q, 1e3 * k, v)).all()
 
@@ -73,7 +84,9 @@ def test_parts_on_a_mesh(in_parts):
   np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_long_rows_keep_no_square_of_tokens():
+@pytest.mark.parametrize("devices", [1, 8])
+def test_long_rows_keep_no_square_of_tokens(monkeypatch, devices):
+  monkeypatch.setattr(jax, "device_count", lambda: devices)
   tokens = 1374
   x = jax.ShapeDtypeStruct((1, tokens, 1, 8), jnp.float32)
   kept = jax.eval_shape(lambda *x: jax.vjp(attend, *x)[1], x, x, x)
