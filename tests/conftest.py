@@ -12,6 +12,8 @@ os.environ["XLA_FLAGS"] = " ".join(
     os.environ.get("XLA_FLAGS", ""),
     "--xla_force_host_platform_device_count=8",
     "--xla_backend_optimization_level=0",
+    # Eight devices meet on two cores that others use, too: 40 s are too few.
+    "--xla_cpu_collective_call_terminate_timeout_seconds=600",
   ]
 )
 # Programs compiled by one test serve the processes that others start.

@@ -72,7 +72,9 @@ _HOLDOUT_PERCENT = flags.DEFINE_float(
   "holdout_percent", 5.0, "Patients for validation, and as many for test."
 )
 _MAX_BROKEN_PERCENT = flags.DEFINE_float(
-  "max_broken_percent", 10.0, "Share of broken rows and files to stop at."
+  "max_broken_percent",
+  None,
+  "Share of broken rows and files to stop at; default: 10, from 100 rows up.",
 )
 _BEAM_RUNNER = flags.DEFINE_string(
   "beam_runner",

@@ -5,26 +5,28 @@ from collections.abc import Iterable, Sequence
 from scan42_jax.datasets.base import SPLITS
 from scan42_jax.datasets.reading import Row
 
-
-_FEWEST_JUDGED = 100
-"""Of fewer rows, one broken file says nothing about the others."""
+_DEFAULT_PERCENT = 10.0
+_FEWEST_JUDGED = 100  # Of fewer, one broken file says nothing about the rest.
 
 
 def check_broken(
-  reasons: Sequence[str], num_rows: int, *, max_percent: float
+  reasons: Sequence[str], num_rows: int, *, max_percent: float | None
 ) -> None:
   """Stops when too much of a release is broken to be an accident.
 
   Args:
     reasons: why each broken row or file cannot be used.
-    num_rows: rows and files in all; fewer than 100 are not judged.
-    max_percent: share that is allowed.
+    num_rows: rows and files in all.
+    max_percent: share that is allowed; None allows 10 % of 100 rows or more,
+      and does not judge fewer.
 
   Raises:
     ValueError: more is broken; one line with the share and the first reason.
   """
+  if max_percent is None:
+    max_percent = _DEFAULT_PERCENT if num_rows >= _FEWEST_JUDGED else 100.0
   share = 100 * len(reasons) / max(num_rows, 1)
-  if num_rows >= _FEWEST_JUDGED and share > max_percent:
+  if share > max_percent:
     raise ValueError(
       f"{len(reasons)} of {num_rows} rows and files are broken ({share:.1f} %, "
       f"allowed are {max_percent:g} %: --max_broken_percent); the first: "

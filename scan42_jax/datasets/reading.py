@@ -41,7 +41,7 @@ class Options:
     split_seed: seed of the split by patient, where the release has none.
     holdout_percent: patients of that split in validation, and again in test.
     max_broken_percent: rows and files that may be broken before the
-      preparation stops.
+      preparation stops; None allows 10 of 100 rows or more.
   """
 
   source: pathlib.Path | None = None
@@ -58,7 +58,7 @@ class Options:
   id_salt: str = ""
   split_seed: int = 0
   holdout_percent: float = 5.0
-  max_broken_percent: float = 10.0
+  max_broken_percent: float | None = None
 
   def __post_init__(self):
     if not re.fullmatch(r"|[a-z][a-z0-9_]*", self.name):
@@ -77,10 +77,9 @@ class Options:
         "hash_ids needs an id_salt of your own and no keep_ids: published ids "
         "are few enough to try them all"
       )
-    if not 0 <= self.max_broken_percent <= 100:
-      raise ValueError(
-        f"max_broken_percent is {self.max_broken_percent}, must be in 0..100"
-      )
+    percent = self.max_broken_percent
+    if percent is not None and not 0 <= percent <= 100:
+      raise ValueError(f"max_broken_percent is {percent}, must be in 0..100")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

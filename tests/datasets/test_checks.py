@@ -49,11 +49,13 @@ def test_unknown_patients_are_not_one_patient():
 
 
 def test_more_damage_than_allowed_stops():
-  checks.check_broken(["cut"] * 10, 100, max_percent=10.0)
+  checks.check_broken(["cut"], 10, max_percent=10.0)
   checks.check_broken([], 0, max_percent=0.0)
-  with pytest.raises(ValueError, match=r"20 of 100 .*\(20\.0 %, .* first: cut"):
-    checks.check_broken(["cut", "absent"] * 10, 100, max_percent=19.9)
+  with pytest.raises(ValueError, match=r"2 of 10 .*\(20\.0 %, .* first: cut"):
+    checks.check_broken(["cut", "absent"], 10, max_percent=19.9)
 
 
-def test_a_handful_of_files_is_not_judged():
-  checks.check_broken(["cut"] * 99, 99, max_percent=10.0)
+def test_a_handful_of_files_is_judged_only_on_request():
+  checks.check_broken(["cut"] * 99, 99, max_percent=None)
+  with pytest.raises(ValueError, match=r"allowed are 10 %"):
+    checks.check_broken(["cut"] * 11, 100, max_percent=None)
