@@ -31,6 +31,7 @@ FLOORS = {
     "data.signatures",
     "data.image_ops",
     "data.crops",
+    "data.joint_views",
     "data.masking",
     "data.mask_text",
     "data.batches",
@@ -94,6 +95,7 @@ ONLY_IN = {
   "PIL": [
     "data.any_film",
     "data.images",
+    "eval.results.pictures",
     "pictures.drawing",
     "release.curve",
   ],

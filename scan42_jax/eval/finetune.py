@@ -1,8 +1,6 @@
 """Encoder and head trained together, the best of them by validation.
 
-The loop trains, looks at validation now and then, keeps the best, stops early
-and goes on after a kill where it was. Learning rates and decays are path rules
-of optim.py.
+What is trained and how it is judged; best_step.py has the loop.
 """
 
 from __future__ import annotations
@@ -11,17 +9,15 @@ import contextlib
 import dataclasses
 import math
 import pathlib
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from scan42_jax.checkpoint import Checkpoints
 from scan42_jax.data.mixture import Mixture
 from scan42_jax.data.pipeline import training_films
+from scan42_jax.eval.best_step import LoopSettings, Trained, train_to_best
 from scan42_jax.eval.finetune_step import (
   FinetuneState,
   FinetuneStep,
@@ -39,10 +35,9 @@ from scan42_jax.eval.token_cache import (
 )
 from scan42_jax.models.vit import VisionTransformer
 from scan42_jax.sharding import batch_sharding, replicated
-from scan42_jax.telemetry import MetricWriter
 from scan42_jax.types import Films, Float, Params
 
-_FOLDER, _BEST = "finetune", "best"
+_FOLDER = "finetune"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +68,8 @@ class Finetuning:
     reader: the encoder to start from, and how films are prepared for it.
     splits: films.
     settings: of the evaluation.
-    workdir: gets checkpoints, the best one, metrics.jsonl, TensorBoard files.
+    workdir: its `finetune/` gets checkpoints, metrics.jsonl and TensorBoard
+      files.
     say: takes lines for the user.
 
   Raises:
@@ -122,89 +118,28 @@ class Finetuning:
       ValueError: the work folder holds a run with other settings.
       FloatingPointError: the loss is not finite.
     """
-    with contextlib.ExitStack() as stack:
-      folder = self._workdir / _FOLDER
-      checkpoints = Checkpoints(folder, keep=1)
-      stack.callback(checkpoints.close)
-      best = Checkpoints(folder / _BEST, keep=1)
-      stack.callback(best.close)
-      writer = MetricWriter(self._workdir)
-      stack.callback(writer.close)
-      state = checkpoints.restore(self._template(), self._accept)
-      if state is None:
-        state = self._start()
-      else:
-        self._say(f"resumed at step {int(state.step)}")
-      state = self._loop(state, checkpoints, best, writer, signals)
-      last = int(state.step) >= self._settings.finetune.steps
-      if not last and not self._is_stale(state):
-        return None
-      best.wait()
-      state = best.restore(self._template(), self._accept)
-    return self._finish(state)
-
-  def _loop(self, state, checkpoints, best, writer, signals) -> FinetuneState:
     s = self._settings.finetune
-    config = dataclasses.asdict(self._settings)
-    losses, started, step = [], time.monotonic(), int(state.step)
-    stale = self._is_stale(state)
-    with contextlib.closing(self._stream(step)) as films:
-      batches = self._batches(films)
-      while not signals and step < s.steps and not stale:
-        state, loss = self._train(state, next(batches))
-        losses.append(loss)
-        step += 1
-        if step % s.evaluate_every == 0 or step == s.steps:
-          loss = float(np.mean(jax.device_get(losses)))
-          rate = len(losses) * s.batch_size / (time.monotonic() - started)
-          pace = {"loss": loss, "images_per_second": rate}
-          state = self._look(state, pace, writer, best, config)
-          stale = self._is_stale(state)
-          checkpoints.save(step, state, config)
-          losses, started = [], time.monotonic()
-    if signals:
-      # What is not saved yet is trained again, to the same numbers.
-      self._say(
-        f"stopped by {signals[0].name} at step {step}; run the same"
-        " command to go on"
-      )
-    checkpoints.wait()
-    return state
-
-  def _look(self, state, pace, writer, best, config) -> FinetuneState:
-    """Judges the state on validation; keeps it if it is the best so far."""
-    step = int(state.step)
-    if not math.isfinite(pace["loss"]):
-      raise FloatingPointError(
-        f"the loss is not finite before step {step}: lower"
-        " config.finetune.encoder_learning_rate and head_learning_rate"
-      )
-    split = self._splits.validation
-    value = judge(
-      split.known, self._scores(state.params, split), self._settings
+    state = train_to_best(
+      Trained(
+        start=self._start,
+        train=self._train,
+        batches=self._batches,
+        judge=self._judge,
+        config=dataclasses.asdict(self._settings),
+        accept=self._accept,
+      ),
+      LoopSettings(
+        steps=s.steps,
+        evaluate_every=s.evaluate_every,
+        patience=s.patience,
+        batch_size=s.batch_size,
+        judged=f"validation_{self._settings.metric}",
+      ),
+      folder=self._workdir / _FOLDER,
+      signals=signals,
+      say=self._say,
     )
-    if math.isnan(value):
-      raise ValueError(
-        "no label has both positives and negatives among the validation films"
-      )
-    better = np.float32(value) > float(state.best)
-    state = state.replace(
-      best=jnp.float32(max(value, float(state.best))),
-      looks_since=jnp.int32(0 if better else int(state.looks_since) + 1),
-    )
-    if better:
-      best.save(step, state, config)
-    name = f"validation_{self._settings.metric}"
-    writer.write(step, pace | {name: value})
-    self._say(
-      f"step {step}/{self._settings.finetune.steps} loss {pace['loss']:.4f}"
-      f" {name} {value:.4f}{' (best so far)' if better else ''},"
-      f" {pace['images_per_second']:.1f} images/s"
-    )
-    return state
-
-  def _is_stale(self, state: FinetuneState) -> bool:
-    return int(state.looks_since) >= self._settings.finetune.patience
+    return None if state is None else self._finish(state)
 
   def _finish(self, state: FinetuneState) -> Finetuned:
     exclusive = self._settings.data.exclusive
@@ -231,12 +166,15 @@ class Finetuning:
     state = self._step.start(self._reader.encoder.params, labels=labels)
     return jax.device_put(state, replicated(self._mesh))
 
-  def _template(self) -> FinetuneState:
-    everywhere = replicated(self._mesh)
-    return jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
-      jax.eval_shape(self._start),
-    )
+  def _judge(self, state: FinetuneState) -> float:
+    split = self._splits.validation
+    scores = self._scores(state.params, split)
+    value = judge(split.known, scores, self._settings)
+    if math.isnan(value):
+      raise ValueError(
+        "no label has both positives and negatives among the validation films"
+      )
+    return value
 
   def _scores(
     self, params: Params, split: LabelledSplit
@@ -251,7 +189,18 @@ class Finetuning:
       rows.append(np.asarray(self._score(params, placed))[: len(pixels)])
     return np.concatenate(rows)
 
-  def _stream(self, step: int) -> Iterator[Films]:
+  def _batches(self, step: int) -> Iterator[LabelledFilms]:
+    """Yields films with their labels from a step on, placed on the devices."""
+    known = self._splits.train.known
+    stream = Mixture([len(known)], seed=self._settings.seed)
+    place = batch_sharding(self._mesh)
+    with contextlib.closing(self._films(step)) as films:
+      for batch in films:
+        rows = [stream.place(int(index))[1] for index in batch.index]
+        labelled = LabelledFilms(batch, known.labels[rows], known.valid[rows])
+        yield jax.device_put(labelled, place)
+
+  def _films(self, step: int) -> Iterator[Films]:
     data = self._settings.data
     return training_films(
       [self._splits.train.source],
@@ -262,16 +211,6 @@ class Finetuning:
       start_step=step,
       num_threads=data.num_threads,
     )
-
-  def _batches(self, films: Iterator[Films]) -> Iterator[LabelledFilms]:
-    """Adds its labels to each film, by its place in the stream."""
-    known = self._splits.train.known
-    stream = Mixture([len(known)], seed=self._settings.seed)
-    place = batch_sharding(self._mesh)
-    for batch in films:
-      rows = [stream.place(int(index))[1] for index in batch.index]
-      labelled = LabelledFilms(batch, known.labels[rows], known.valid[rows])
-      yield jax.device_put(labelled, place)
 
   def _accept(self, stored: dict[str, Any]) -> None:
     """Refuses checkpoints of a run that learns otherwise."""

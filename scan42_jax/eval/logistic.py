@@ -15,6 +15,8 @@ from scan42_jax.eval.heads import FeatureSet, LinearHead, label_loss
 from scan42_jax.eval.settings import LogisticSettings
 from scan42_jax.types import Array, Bool, Float
 
+_MOST_IDLE = 5  # Iterations that may pass without any gain.
+
 Weights = tuple[Float[Array, "F C"], Float[Array, "C"]]
 
 
@@ -116,17 +118,22 @@ def _fit(
   value_and_grad = optax.value_and_grad_from_state(loss)
 
   def iterate(carry):
-    weights, state, number, _ = carry
+    weights, state, number, _, before, idle = carry
     value, grad = value_and_grad(weights, state=state)
     updates, state = solver.update(
       grad, state, weights, value=value, grad=grad, value_fn=loss
     )
+    weights = optax.apply_updates(weights, updates)
+    # At the end of its precision a line search goes on looking for nothing.
+    moved = before - value > jnp.finfo(value.dtype).eps * jnp.abs(value)
+    idle = jnp.where(moved, 0, idle + 1)
     steepest = optax.tree.norm(grad, ord=jnp.inf)
-    return optax.apply_updates(weights, updates), state, number + 1, steepest
+    return weights, state, number + 1, steepest, value, idle
 
   def goes_on(carry):
-    _, _, number, steepest = carry
-    return (number < max_iterations) & (steepest > tolerance)
+    _, _, number, steepest, _, idle = carry
+    unfinished = (steepest > tolerance) & (idle < _MOST_IDLE)
+    return (number < max_iterations) & unfinished
 
-  carry = start, solver.init(start), 0, jnp.inf
+  carry = start, solver.init(start), 0, jnp.inf, jnp.inf, 0
   return jax.lax.while_loop(goes_on, iterate, carry)[0]

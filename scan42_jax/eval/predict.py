@@ -1,10 +1,11 @@
 """Scores a folder of films with the model that an evaluation came to.
 
-  python -m scan42_jax.eval.predict --model=WORKDIR --images=DIR --output=FILE
+  python -m scan42_jax.eval.predict --model=WORKDIR --images=DIR --output=OUT
 
-WORKDIR is that of a classification; FILE is a CSV with one row for each DICOM,
-PNG or JPEG of DIR, refused files included, with the reason. Not for clinical
-use.
+WORKDIR is that of a classification, and OUT becomes a CSV with one row for each
+DICOM, PNG or JPEG of DIR, refused files included, with the reason; or it is
+that of a segmentation, and OUT becomes a folder of masks with such a table. Not
+for clinical use.
 """
 
 from __future__ import annotations
@@ -17,14 +18,18 @@ from scan42_jax import command_line
 from scan42_jax.datasets.film_files import find_films
 from scan42_jax.eval.adapted import load_model
 from scan42_jax.eval.prediction import predict_files
+from scan42_jax.eval.segmenting.mask_prediction import predict_masks
+from scan42_jax.eval.segmenting.segmenter import is_segmenter, load_segmenter
 
 _MODEL = flags.DEFINE_string(
-  "model", None, "Work folder of a finished classification.", required=True
+  "model", None, "Work folder of a finished evaluation.", required=True
 )
 _IMAGES = flags.DEFINE_string(
   "images", None, "Folder of DICOM, PNG and JPEG films.", required=True
 )
-_OUTPUT = flags.DEFINE_string("output", None, "CSV to write.", required=True)
+_OUTPUT = flags.DEFINE_string(
+  "output", None, "CSV to write, or folder of masks.", required=True
+)
 
 
 def main(argv: list[str]) -> None:
@@ -40,13 +45,21 @@ def main(argv: list[str]) -> None:
       raise FileNotFoundError(
         f"images {folder} holds no DICOM, PNG or JPEG file"
       )
-    model = load_model(pathlib.Path(_MODEL.value).expanduser())
-    output = pathlib.Path(_OUTPUT.value).expanduser()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    scored, refused = predict_files(model, folder, files, output)
-    print(f"{scored} films scored, {refused} refused: {output}")
+    scored, refused = _predict(folder, files)
+    print(f"{scored} films scored, {refused} refused: {_OUTPUT.value}")
   except (ValueError, OSError) as error:
     command_line.explain(error)
+
+
+def _predict(folder: pathlib.Path, files: list[str]) -> tuple[int, int]:
+  """Returns numbers of films that were scored and that were refused."""
+  workdir = pathlib.Path(_MODEL.value).expanduser()
+  output = pathlib.Path(_OUTPUT.value).expanduser()
+  if is_segmenter(workdir):
+    return predict_masks(load_segmenter(workdir), folder, files, output)
+  model = load_model(workdir)
+  output.parent.mkdir(parents=True, exist_ok=True)
+  return predict_files(model, folder, files, output)
 
 
 if __name__ == "__main__":

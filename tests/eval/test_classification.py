@@ -65,7 +65,9 @@ def test_finetuning_and_the_published_one(prepared, tmp_path):
   assert np.abs(first[name] - kernel).max() > 1e-4
   assert "encoder/registers" in first.files
   assert "encoder/registers" not in second.files
-  lines = (tmp_path / "right" / "metrics.jsonl").read_text().splitlines()
+  lines = (
+    (tmp_path / "right" / "finetune" / "metrics.jsonl").read_text().splitlines()
+  )
   assert [json.loads(line)["step"] for line in lines] == [2, 4, 6]
 
 

@@ -19,10 +19,17 @@ def _module(name):
   return module
 
 
+def _build(config):
+  """Builds what the classification binary does, which leaves out the other."""
+  fields = dict(config)
+  fields.pop("segmentation", None)
+  return build_eval(fields)
+
+
 @pytest.mark.parametrize("name", CLASSIFICATION)
 def test_configs_build_and_say_their_command(name):
   module = _module(name)
-  build_eval(module.get_config())
+  _build(module.get_config())
   assert f"--config=configs/eval/{name}.py" in module.__doc__
 
 
@@ -72,4 +79,4 @@ def test_settings_that_cannot_be_are_named(field, value, message):
   config = _module("phantom").get_config()
   config.update_from_flattened_dict({field: value})
   with pytest.raises(ValueError, match=message):
-    build_eval(config)
+    _build(config)

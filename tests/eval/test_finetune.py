@@ -1,6 +1,5 @@
 """A killed fine-tuning ends in the same numbers; it stops when it is best."""
 
-import os
 import pathlib
 import signal
 import subprocess
@@ -14,11 +13,11 @@ _FLAGS = (
   "--config.protocol=finetune",
   "--config.data.canvas_px=64",
   "--config.report.draws=100",
-  "--config.finetune.steps=12",
+  "--config.finetune.steps=20",
   "--config.finetune.batch_size=8",
   "--config.finetune.warmup_steps=2",
-  "--config.finetune.evaluate_every=3",
-  "--config.finetune.patience=9",
+  "--config.finetune.evaluate_every=2",
+  "--config.finetune.patience=99",
 )
 
 
@@ -49,22 +48,21 @@ def _start(prepared, workdir: pathlib.Path, *flags: str) -> subprocess.Popen:
   )
 
 
-def _until(line: str, process: subprocess.Popen, number) -> list[str]:
-  lines = []
-  for text in process.stdout:
-    lines.append(text.rstrip())
-    if text.startswith(line):
-      os.kill(process.pid, number)
+def _kill_after_a_checkpoint(process, workdir: pathlib.Path) -> None:
+  """Kills it while it trains, once there is something to go on from."""
+  checkpoints = workdir / "finetune" / "checkpoints"
+  for line in process.stdout:
+    if line.startswith("step") and list(checkpoints.glob("*/sha256.json")):
+      process.kill()
   process.wait(timeout=300)
-  return lines
+  assert process.returncode == -signal.SIGKILL
 
 
 def test_a_killed_run_goes_on_to_the_same_numbers(prepared, tmp_path):
   whole = _start(prepared, tmp_path / "whole")
   assert whole.wait(timeout=300) == 0, whole.stderr.read()
   killed = _start(prepared, tmp_path / "killed")
-  _until("step 6/12", killed, signal.SIGKILL)
-  assert killed.returncode == -signal.SIGKILL
+  _kill_after_a_checkpoint(killed, tmp_path / "killed")
   again = _start(prepared, tmp_path / "killed")
   out, errors = again.communicate(timeout=300)
   assert again.returncode == 0, errors

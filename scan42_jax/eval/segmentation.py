@@ -1,0 +1,76 @@
+"""Judges an encoder by segmentation of lungs and heart.
+
+  python -m scan42_jax.eval.segmentation --config=configs/eval/phantom.py
+    --encoder=SRC --workdir=W --data_dir=D
+
+SRC is whatever `scan42_jax.load_encoder` takes; `random:SRC` is an encoder of
+that shape that has learnt nothing. Fields of the config are flags:
+--config.segmentation.head.kind=decoder. A killed run goes on with the same
+command.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from scan42_jax import command_line
+from scan42_jax.eval.segmenting.evaluating import evaluate
+from scan42_jax.eval.segmenting.mask_settings import build_segmentation
+from scan42_jax.guards import caught_signals
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", None, "Python file with get_config().", lock_config=True
+)
+_ENCODER = flags.DEFINE_string(
+  "encoder",
+  None,
+  "Weights: whatever scan42_jax.load_encoder takes, or random: before it.",
+  required=True,
+)
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Folder of results and checkpoints.", required=True
+)
+_DATA_DIR = flags.DEFINE_string(
+  "data_dir", "data", "Folder of the prepared datasets."
+)
+
+
+def main(argv: list[str]) -> None:
+  """Evaluates; a user's mistake ends in one line and exit code 1."""
+  workdir = pathlib.Path(_WORKDIR.value).expanduser()
+  try:
+    if len(argv) > 1:
+      raise ValueError(f"unexpected argument {argv[1]!r}; settings are flags")
+    if "segmentation" not in _CONFIG.value:
+      raise ValueError(
+        "the config has no segmentation in it; configs/eval/ has chexmask.py,"
+        " folder.py and phantom.py"
+      )
+    settings = build_segmentation(_CONFIG.value.segmentation)
+    workdir.mkdir(parents=True, exist_ok=True)
+    if jax.config.jax_compilation_cache_dir is None:
+      # A resumed run need not compile again.
+      jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
+    with caught_signals() as signals:
+      evaluate(
+        settings,
+        _ENCODER.value,
+        workdir=workdir,
+        data_dir=pathlib.Path(_DATA_DIR.value).expanduser(),
+        signals=signals,
+      )
+  except (ValueError, OSError, FloatingPointError) as error:
+    command_line.explain(error, workdir)
+  if signals:
+    sys.exit(128 + signals[0])
+
+
+if __name__ == "__main__":
+  flags.mark_flag_as_required("config")
+  logging.set_verbosity(logging.WARNING)
+  app.run(main, flags_parser=command_line.parse_flags)

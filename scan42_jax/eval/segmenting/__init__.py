@@ -1,0 +1,1 @@
+"""Segmentation of lungs and heart: masks in, heads trained, masks scored."""
