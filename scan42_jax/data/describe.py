@@ -39,7 +39,7 @@ def main(argv: list[str]) -> None:
 def _describe(data_dir: pathlib.Path, name: str) -> None:
   # Heavy: TFDS and all that it brings.
   from scan42_jax.data import description, finished, sources, statistics
-  from scan42_jax.eval.results import page
+  from scan42_jax.pages import page
 
   manifest = finished.read_manifest(sources.dataset_folder(data_dir, name))
   films = [

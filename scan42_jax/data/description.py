@@ -9,8 +9,8 @@ from scan42_jax.data import images, statistics
 from scan42_jax.data.sources import FilmSource
 from scan42_jax.data.statistics import Counts, SplitCounts
 from scan42_jax.datasets import labels
-from scan42_jax.eval.results.charts import Bar, bar_chart
-from scan42_jax.eval.results.page import Figure, Table
+from scan42_jax.pages.charts import Bar, bar_chart
+from scan42_jax.pages.page import Figure, Table
 
 _THUMBNAIL_PX = 192
 _CODES = {

@@ -31,7 +31,13 @@ from scan42_jax.data.film import (
   view_in_text,
   view_position,
 )
-from scan42_jax.data.rendering import Display, Table, Window, render
+from scan42_jax.data.rendering import (
+  Display,
+  Table,
+  Window,
+  average_blocks,
+  render,
+)
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # quotes header values
 
@@ -79,12 +85,16 @@ def is_dicom(data: bytes) -> bool:
   return data[128:132] == b"DICM" or data.startswith(first_groups)
 
 
-def read_dicom(data: bytes, *, published: bool = False) -> Film:
+def read_dicom(
+  data: bytes, *, published: bool = False, short_side_px: int | None = None
+) -> Film:
   """Reads a radiograph for display; see `images.read_film`.
 
   Args:
     data: the whole file.
     published: convert as the published run did.
+    short_side_px: the film will be shrunk to this short side; None reads in
+      full. Nothing is averaged for `published`.
 
   Returns:
     The film and the allow-listed part of its header.
@@ -98,7 +108,10 @@ def read_dicom(data: bytes, *, published: bool = False) -> Film:
       dataset = _parse(data)
       _refuse_what_is_no_film(dataset)
       stored = _stored_values(dataset, data)
-      pixels_uint8 = (_published if published else _rendered)(stored, dataset)
+      if published:
+        pixels_uint8 = _published(stored, dataset)
+      else:
+        pixels_uint8 = _rendered(stored, dataset, short_side_px)
       return Film(pixels=pixels_uint8, **_header(dataset))
   except RejectedFilm:
     raise
@@ -240,11 +253,16 @@ def _decode_compressed(data: bytes) -> bytes:
   return encoded.getvalue()
 
 
-def _rendered(stored: np.ndarray, dataset: pydicom.FileDataset) -> np.ndarray:
+def _rendered(
+  stored: np.ndarray, dataset: pydicom.FileDataset, short_side_px: int | None
+) -> np.ndarray:
   if stored.ndim == 3:
     peak = 2 ** _bits_stored(dataset) - 1
     return to_uint8(_luminance(stored), low=0, high=peak)
-  return render(stored, _display(dataset))
+  display = _display(dataset)
+  if short_side_px:
+    stored = average_blocks(stored, display, short_side_px=short_side_px)
+  return render(stored, display)
 
 
 def _published(stored: np.ndarray, dataset: pydicom.FileDataset) -> np.ndarray:

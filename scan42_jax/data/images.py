@@ -62,9 +62,10 @@ def read_film(
       truncated to uint8. DICOM: no modality LUT or rescale; YBR pictures are
       inverted; MONOCHROME1 is inverted by maximum - x after the window; then
       stretched and truncated alike. A constant film is all 0.
-    short_side_px: the film will be shrunk to this short side, so a JPEG at
-      least twice as large may be decoded at a half, a quarter or an eighth of
-      its size; None decodes in full.
+    short_side_px: the film will be shrunk to this short side, so where it is
+      at least twice as large a JPEG may be decoded at a half, a quarter or an
+      eighth of its size, and values of a DICOM may be averaged over blocks;
+      None decodes in full.
 
   Returns:
     The film. PNG and JPEG have no header, so only its pixels are known.
@@ -84,7 +85,9 @@ def read_film(
 
   if not dicom.is_dicom(data):
     raise RejectedFilm("neither DICOM, PNG nor JPEG")
-  return dicom.read_dicom(data, published=published)
+  return dicom.read_dicom(
+    data, published=published, short_side_px=short_side_px
+  )
 
 
 def equalize_histogram(pixels: np.ndarray) -> np.ndarray:

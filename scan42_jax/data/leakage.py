@@ -58,7 +58,7 @@ def main(argv: list[str]) -> None:
 def _compare(data_dir: pathlib.Path) -> None:
   # Heavy: TFDS and all that it brings.
   from scan42_jax.data import exclusions, overlap, overlap_report
-  from scan42_jax.eval.results.page import text_table
+  from scan42_jax.pages.page import text_table
 
   training, evaluated = _splits(data_dir)
   path = exclusions.list_file(data_dir, _EXCLUSIONS.value)

@@ -10,7 +10,7 @@ import numpy as np
 from scan42_jax.data import images, overlap
 from scan42_jax.data.exclusions import Edition, Exclusion
 from scan42_jax.data.overlap import FilmSet, Overlap
-from scan42_jax.eval.results.page import Figure, Table, render_page
+from scan42_jax.pages.page import Figure, Table, render_page
 
 Found = tuple[FilmSet, FilmSet, list[Overlap]]
 """A set for pretraining, one for evaluation, and what they share."""

@@ -547,3 +547,38 @@ def test_size_from_the_header_alone(tmp_path):
   path.write_bytes(_deflated(b"anything"))
   with pytest.raises(images.RejectedFilm, match="deflated, so it has no size"):
     dicom.read_size(path)
+
+
+SMOOTH = np.add.outer(np.arange(60) * 13, np.arange(80) * 7).astype(np.uint16)
+WINDOW = {"WindowCenter": 700, "WindowWidth": 1500}
+
+
+def test_values_that_will_be_shrunk_are_averaged_before_they_are_shown():
+  for photometric in ("MONOCHROME1", "MONOCHROME2"):
+    film = _film(SMOOTH, **WINDOW, PhotometricInterpretation=photometric)
+    full, short = _pixels(film), _pixels(film, short_side_px=30)
+    assert short.shape == (30, 40)
+    # Thirds would leave a rest of 80 columns.
+    assert _pixels(film, short_side_px=20).shape == (60, 80)
+    blocks = full.reshape(30, 2, 40, 2).astype(float).mean((1, 3))
+    _near(short, blocks)
+
+
+@pytest.mark.parametrize(
+  "elements",
+  [
+    {},  # No window: its range is that of single values.
+    {**WINDOW, "VOILUTFunction": "SIGMOID"},
+    {**WINDOW, "PixelPaddingValue": 0},
+    {"VOILUTSequence": [_table(0, np.arange(1400), 16)]},
+    {**WINDOW, "ModalityLUTSequence": [_table(0, np.arange(1400), 16)]},
+  ],
+)
+def test_what_is_not_linear_is_shown_in_full(elements):
+  film = _film(SMOOTH, **elements)
+  np.testing.assert_array_equal(_pixels(film, short_side_px=30), _pixels(film))
+
+
+def test_published_films_are_never_averaged():
+  shown = _pixels(_film(SMOOTH, **WINDOW), published=True, short_side_px=30)
+  assert shown.shape == SMOOTH.shape
