@@ -19,6 +19,7 @@ FLOORS = {
     "models.",
     "losses.",
     "metrics.",
+    "pages.",
     "schedules",
     "guards",
     "checkpoint",

@@ -9,20 +9,20 @@ import numpy as np
 
 from scan42_jax.eval.areas import MIN_POSITIVES, defined_labels, positives
 from scan42_jax.eval.measuring import Figures, LabelFigures, MeanFigures
-from scan42_jax.eval.results.charts import (
-  Bar,
-  Line,
-  bar_chart,
-  heat_table,
-  line_chart,
-)
-from scan42_jax.eval.results.page import Figure, Table
 from scan42_jax.eval.scored import Scored
 from scan42_jax.eval.settings import EvalSettings
 from scan42_jax.metrics.bootstrap import Estimate
 from scan42_jax.metrics.calibration import reliability
 from scan42_jax.metrics.operating_point import class_confusion
 from scan42_jax.metrics.ranking import precision_recall_curve, roc_curve
+from scan42_jax.pages.charts import (
+  Bar,
+  Line,
+  bar_chart,
+  heat_table,
+  line_chart,
+)
+from scan42_jax.pages.page import Figure, Table
 
 _FEW_PATIENTS = 300
 _MOST_CURVES = 14

@@ -32,7 +32,6 @@ from scan42_jax.eval.measuring import (
   measure,
   resampled,
 )
-from scan42_jax.eval.results.page import Table, text_table
 from scan42_jax.eval.results.provenance import provenance
 from scan42_jax.eval.results.writing import Results, write_results
 from scan42_jax.eval.scored import PREDICTIONS, Scored, write_predictions
@@ -40,6 +39,7 @@ from scan42_jax.eval.settings import EvalSettings
 from scan42_jax.eval.splits import Splits, open_splits
 from scan42_jax.eval.token_cache import TokenReader, cached_tokens
 from scan42_jax.metrics.bootstrap import estimate, patient_bootstrap
+from scan42_jax.pages.page import Table, text_table
 from scan42_jax.weights.digest import weights_sha256
 
 _FROZEN = {

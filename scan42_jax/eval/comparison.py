@@ -15,20 +15,20 @@ from typing import Any
 import numpy as np
 
 from scan42_jax.eval.areas import MIN_POSITIVES, Areas, label_sets, steady
-from scan42_jax.eval.results.charts import Bar, bar_chart
-from scan42_jax.eval.results.page import (
-  Figure,
-  Table,
-  markdown_table,
-  render_page,
-  text_table,
-)
 from scan42_jax.eval.results.writing import read_metrics
 from scan42_jax.eval.scored import PREDICTIONS, Scored, read_predictions
 from scan42_jax.metrics.bootstrap import (
   Estimate,
   estimate,
   patient_bootstrap,
+)
+from scan42_jax.pages.charts import Bar, bar_chart
+from scan42_jax.pages.page import (
+  Figure,
+  Table,
+  markdown_table,
+  render_page,
+  text_table,
 )
 from scan42_jax.types import Float
 

@@ -22,10 +22,10 @@ from scan42_jax.eval.frozen import (
 from scan42_jax.eval.heads import LinearHead
 from scan42_jax.eval.logistic import Scaling, logistic_path
 from scan42_jax.eval.measuring import MeanFigures, choose_thresholds, measure
-from scan42_jax.eval.results.page import Table
 from scan42_jax.eval.scored import Scored
 from scan42_jax.eval.settings import EvalSettings
 from scan42_jax.eval.splits import KnownFilms
+from scan42_jax.pages.page import Table
 from scan42_jax.types import Bool, Int
 
 

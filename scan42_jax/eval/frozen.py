@@ -17,11 +17,11 @@ from scan42_jax.eval.choosing import best_of, macro_mean
 from scan42_jax.eval.heads import FeatureSet, LinearHead
 from scan42_jax.eval.linear_grid import train_grid
 from scan42_jax.eval.logistic import logistic_path
-from scan42_jax.eval.results.page import Table
 from scan42_jax.eval.scored import Scored
 from scan42_jax.eval.settings import EvalSettings
 from scan42_jax.eval.splits import KnownFilms
 from scan42_jax.metrics.representation import neighbour_votes
+from scan42_jax.pages.page import Table
 from scan42_jax.types import Float
 
 POOLED = FeatureSet(1, True)

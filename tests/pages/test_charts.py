@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 
-from scan42_jax.eval.results.charts import (
+from scan42_jax.pages.charts import (
   Bar,
   Line,
   bar_chart,

@@ -13,12 +13,12 @@ from scan42_jax.eval.reports import files, scoring
 from scan42_jax.eval.reports.cases import Case, render_cases, sharpest_word
 from scan42_jax.eval.reports.run import Evaluation, Outcome
 from scan42_jax.eval.reports.writer import report_tokens
-from scan42_jax.eval.results.charts import Bar, bar_chart
-from scan42_jax.eval.results.page import Figure, Table
 from scan42_jax.eval.results.provenance import provenance
 from scan42_jax.eval.results.writing import Results, write_results
 from scan42_jax.metrics.bootstrap import Estimate
 from scan42_jax.metrics.text import TextScores
+from scan42_jax.pages.charts import Bar, bar_chart
+from scan42_jax.pages.page import Figure, Table
 from scan42_jax.settings import to_json
 
 CASES = "cases.html"

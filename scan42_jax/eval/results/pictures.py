@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from scan42_jax.eval.results.charts import PALETTE
 from scan42_jax.metrics.surface import outline
+from scan42_jax.pages.charts import PALETTE
 from scan42_jax.types import Bool, UInt8
 
 _LONG_SIDE_PX = 640

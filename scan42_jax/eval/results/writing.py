@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scan42_jax.eval.results.page import (
+from scan42_jax.pages.page import (
   Figure,
   Table,
   markdown_table,

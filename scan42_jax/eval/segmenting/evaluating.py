@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from scan42_jax.eval.encoders import RANDOM, leakage_note, open_encoder
-from scan42_jax.eval.results.page import text_table
 from scan42_jax.eval.results.provenance import provenance
 from scan42_jax.eval.results.writing import Results, write_results
 from scan42_jax.eval.segmenting import mask_report as report
@@ -40,6 +39,7 @@ from scan42_jax.eval.segmenting.segmenter_training import (
   TrainedSegmenter,
 )
 from scan42_jax.eval.token_cache import check_equalized
+from scan42_jax.pages.page import text_table
 
 _RANDOM_ROW, _MEAN_ROW = "random encoder", "mean training mask"
 _PREDICTIONS = "predictions.csv"

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from scan42_jax.eval.results.charts import Bar, Line, bar_chart, line_chart
-from scan42_jax.eval.results.page import Figure, Table
 from scan42_jax.eval.results.pictures import colour_names, draw_masks
 from scan42_jax.eval.segmenting.mask_scores import (
   AVERAGE,
@@ -23,6 +21,8 @@ from scan42_jax.eval.segmenting.mask_scores import (
 from scan42_jax.eval.segmenting.mask_settings import SegmentationSettings
 from scan42_jax.eval.segmenting.masked_films import MaskedFilm, MaskedSplits
 from scan42_jax.metrics.bootstrap import Estimate, estimate, patient_bootstrap
+from scan42_jax.pages.charts import Bar, Line, bar_chart, line_chart
+from scan42_jax.pages.page import Figure, Table
 from scan42_jax.types import Float, UInt8
 
 OURS = "this encoder"

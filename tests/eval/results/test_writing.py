@@ -6,12 +6,12 @@ import math
 import numpy as np
 import pytest
 
-from scan42_jax.eval.results.page import Figure, Table, markdown_table
 from scan42_jax.eval.results.writing import (
   Results,
   read_metrics,
   write_results,
 )
+from scan42_jax.pages.page import Figure, Table, markdown_table
 
 
 def _results(**changes):
