@@ -2,9 +2,13 @@
 
 import json
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 import safetensors.numpy
+import tokenizers
+
+from scan42_jax.eval.reports.templates import TEMPLATES
 
 _SHAPE = {
   "vocab_size": 40,
@@ -14,7 +18,7 @@ _SHAPE = {
   "intermediate_size": 24,
   "rms_norm_eps": 1e-5,
   "hidden_act": "silu",
-  "max_position_embeddings": 64,
+  "max_position_embeddings": 512,
   "torch_dtype": "float32",
 }
 _LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
@@ -87,6 +91,27 @@ def write_language_model(
   index = {"metadata": {}, "weight_map": places}
   (folder / "model.safetensors.index.json").write_text(json.dumps(index))
   return folder
+
+
+def write_tokenizer(
+  folder: pathlib.Path, texts: Sequence[str], *, template: str
+) -> None:
+  """Writes byte-level tokens of some texts, with those of a template."""
+  chosen = TEMPLATES[template]
+  byte_level = tokenizers.pre_tokenizers.ByteLevel
+  inner = tokenizers.Tokenizer(tokenizers.models.BPE())
+  inner.pre_tokenizer = byte_level(add_prefix_space=False)
+  inner.decoder = tokenizers.decoders.ByteLevel()
+  inner.train_from_iterator(
+    texts,
+    tokenizers.trainers.BpeTrainer(
+      vocab_size=300,
+      special_tokens=sorted({*chosen.ends, chosen.pad, "<|im_start|>"}),
+      initial_alphabet=byte_level.alphabet(),
+      show_progress=False,
+    ),
+  )
+  inner.save(str(folder / "tokenizer.json"))
 
 
 def _shapes(config):

@@ -113,16 +113,21 @@ def attend(
 
 
 def attention_weights(
-  queries: Float[Array, "N T A E"], known: KeyValues
+  queries: Float[Array, "N T A E"],
+  known: KeyValues,
+  visible: Bool[Array, "#N 1 #T S"] | None = None,
 ) -> Float[Array, "N T S"]:
-  """What each token looks at, as the mean over heads; sums to 1."""
+  """What each token looks at in `attend`, the mean over heads; sums to 1."""
   scale = queries.shape[-1] ** -0.5
+  shared = queries.shape[2] // known.keys.shape[2]
   scores = jnp.einsum(
     "ntae,nsae->nats",
     queries * scale,
-    known.keys,
+    jnp.repeat(known.keys, shared, axis=2),
     preferred_element_type=jnp.float32,
   )
+  if visible is not None:
+    scores = jnp.where(visible, scores, -jnp.inf)
   return jax.nn.softmax(scores).mean(axis=1)
 
 

@@ -63,6 +63,7 @@ class LanguageModelConfig:
     lora_rank: of low-rank updates of all projections; 0 for none.
     lora_alpha: their gain is lora_alpha / lora_rank.
     remat: recompute blocks in the backward pass instead of storing them.
+    max_positions: tokens that the model was trained to read; 0 if unknown.
   """
 
   vocab_size: int
@@ -82,6 +83,7 @@ class LanguageModelConfig:
   lora_rank: int = 0
   lora_alpha: float = 16.0
   remat: bool = False
+  max_positions: int = 0
 
 
 def rotary_frequencies(
@@ -165,7 +167,7 @@ class _Attention(nn.Module):
   @nn.compact
   def __call__(
     self, x: Float[Array, "N T D"], past: KeyValues | None, slots: Slots
-  ) -> tuple[Float[Array, "N T D"], KeyValues]:
+  ) -> tuple[Float[Array, "N T D"], KeyValues, Float[Array, "N T S"]]:
     config = self.config
 
     def heads(name: str, number: int) -> Float[Array, "N T A E"]:
@@ -181,12 +183,15 @@ class _Attention(nn.Module):
     )
     values = heads("value", config.num_key_heads)
     known = cache.remember(past, KeyValues(keys, values), slots)
-    mixed = cache.attend(queries, known, slots.visible())
+    visible = slots.visible()
+    mixed = cache.attend(queries, known, visible)
+    # Computed only where somebody asks for it: XLA drops what nobody uses.
+    looks = cache.attention_weights(queries, known, visible)
     mixed = einops.rearrange(mixed, "n t a e -> n t (a e)")
     out = Projection(
       config.width, config.proj_bias, config, self.dtype, name="proj"
     )
-    return out(mixed), known
+    return out(mixed), known, looks
 
 
 class _FeedForward(nn.Module):
@@ -213,14 +218,14 @@ class _Block(nn.Module):
   @nn.compact
   def __call__(self, x, past, slots):
     epsilon = self.config.norm_epsilon
-    branch, known = _Attention(self.config, self.dtype, name="attn")(
+    branch, known, looks = _Attention(self.config, self.dtype, name="attn")(
       RmsNorm(epsilon, name="norm1")(x), past, slots
     )
     x = x + branch
     branch = _FeedForward(self.config, self.dtype, name="mlp")(
       RmsNorm(epsilon, name="norm2")(x)
     )
-    return x + branch, known
+    return x + branch, known, looks
 
 
 class LanguageModel(nn.Module):
@@ -261,12 +266,24 @@ class LanguageModel(nn.Module):
     past: tuple[KeyValues, ...] | None = None,
   ) -> tuple[Float[Array, "N T D"], tuple[KeyValues, ...]]:
     """Returns tokens after the final norm, and the cache that holds them."""
+    x, layers, _ = self._run(embedded, slots, past)
+    return x, layers
+
+  def look(
+    self, embedded: Float[Array, "N T D"], slots: Slots
+  ) -> Float[Array, "N T S"]:
+    """Share of attention on each token, the mean over layers and heads."""
+    _, _, looks = self._run(embedded, slots, None)
+    return jnp.mean(jnp.stack(looks), axis=0)
+
+  def _run(self, embedded, slots, past):
     past = past or (None,) * self.config.depth
-    x, layers = embedded, []
+    x, layers, looks = embedded, [], []
     for i, old in enumerate(past):
-      x, known = getattr(self, f"block_{i:02d}")(x, old, slots)
+      x, known, look = getattr(self, f"block_{i:02d}")(x, old, slots)
       layers.append(known)
-    return self.norm(x), tuple(layers)
+      looks.append(look)
+    return self.norm(x), tuple(layers), looks
 
   def logits(self, x: Float[Array, "N T D"]) -> Float[Array, "N T V"]:
     """Logits of the token after each one."""

@@ -113,6 +113,30 @@ class VisualLanguageModel(nn.Module):
     logits = self.language_model.logits(x)[:, 0]
     return logits, TextState(layers, (), slots.valid)
 
+  def look(
+    self,
+    patches: Float[Array, "N P W"],
+    tokens: Int[Array, "N T"],
+    valid: Bool[Array, "N T"],
+  ) -> Float[Array, "N T P"]:
+    """Share of attention on each patch; see ReportDecoder.
+
+    Of the attention that goes to the film at all. A token that stands for
+    several patches gives each of them the same.
+    """
+    embedded = self._embed(patches, tokens)
+    looks = self.language_model.look(embedded, cache.whole_text(valid))
+    rows, columns = (-(-side // self.pool) for side in self.grid)
+    first = jnp.argmax(tokens == IMAGE, axis=1)[:, None, None]
+    place = first + jnp.arange(rows * columns)
+    seen = jnp.take_along_axis(looks, place, axis=2)
+    square = seen.reshape(*seen.shape[:2], rows, columns)
+    for axis in (2, 3):
+      square = jnp.repeat(square, self.pool, axis=axis)
+    spread = square[:, :, : self.grid[0], : self.grid[1]]
+    spread = spread.reshape(*seen.shape[:2], -1)
+    return spread / jnp.maximum(spread.sum(axis=2, keepdims=True), 1e-12)
+
   def visual(self, patches: Float[Array, "N P W"]) -> Float[Array, "N M D"]:
     """Visual tokens of films."""
     if self.pool > 1:

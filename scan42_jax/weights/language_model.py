@@ -88,6 +88,7 @@ def _config(values: Mapping[str, Any]) -> LanguageModelConfig:
     query_bias=True if kind == "qwen2" else bias,
     proj_bias=False if kind == "qwen2" else bias,
     mlp_bias=values.get("mlp_bias", False),
+    max_positions=values.get("max_position_embeddings") or 0,
   )
 
 

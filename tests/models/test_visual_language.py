@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from scan42_jax.models import cached_attention
 from scan42_jax.models.language_model import LanguageModelConfig
 from scan42_jax.models.visual_language import (
   IMAGE,
@@ -88,3 +89,35 @@ def test_pooled_patches_are_means_of_squares():
     atol=1e-6,
   )
   assert set(made["params"]["projector"]) == {"fc1", "fc2", "fc3", "fc4"}
+
+
+def test_attention_weights_are_those_that_mix_the_values():
+  rng = np.random.default_rng(2)
+  size = 4  # Slots and channels alike, so that values can be unit vectors.
+  queries = rng.normal(size=(2, 3, 4, size)).astype(np.float32)
+  keys = rng.normal(size=(2, size, 2, size)).astype(np.float32)
+  unit = np.broadcast_to(np.eye(size)[:, None], (size, 2, size))
+  values = np.stack([unit, unit]).astype(np.float32)
+  visible = rng.random((2, 1, 3, size)) < 0.7
+  visible[..., 0] = True
+  known = cached_attention.KeyValues(jnp.asarray(keys), jnp.asarray(values))
+  mixed = cached_attention.attend(queries, known, visible).mean(axis=2)
+  found = cached_attention.attention_weights(queries, known, visible)
+  np.testing.assert_allclose(found, mixed, atol=1e-6)
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_a_token_looks_at_no_patch_that_is_hidden_from_it(params, pool):
+  net = NET.clone(pool=pool)
+  number = num_visual_tokens(NET.grid, pool)
+  tokens = np.array([[1, *[IMAGE] * number, 3, 4]], np.int32)
+  looks = net.apply(
+    params, PATCHES[:1], tokens, np.ones_like(tokens, bool), method="look"
+  )
+  assert looks.shape == (1, number + 3, 6)
+  np.testing.assert_allclose(looks[0, 1:].sum(axis=1), 1, atol=1e-5)
+  # The first visual token sees itself and not the last patch of the row.
+  assert looks[0, 1, 0] > 0 and looks[0, 1, 2] == 0
+  assert (looks[0, -1] > 0).all()
+  # Patches of one square share a token.
+  assert np.isclose(looks[0, -1, 0], looks[0, -1, 1]) == (pool == 2)
