@@ -17,12 +17,23 @@ from typing import Any
 import jax
 from clu import metrics as clu_metrics
 from clu import parameter_overview
-from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.compat.proto import (
+  event_pb2,
+  summary_pb2,
+  tensor_pb2,
+  tensor_shape_pb2,
+  types_pb2,
+)
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from scan42_jax.types import Metrics, Params
 
 logger = logging.getLogger(__name__)
+
+# TensorBoard's text plugin takes a vector of texts and shows it as a column.
+_ONE_TEXT = tensor_shape_pb2.TensorShapeProto(
+  dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=1)]
+)
 
 
 class MetricWriter:
@@ -47,6 +58,37 @@ class MetricWriter:
       summary_pb2.Summary.Value(tag=name, simple_value=value)
       for name, value in scalars.items()
     ]
+    self._add(step, values)
+    finite = {
+      name: value if math.isfinite(value) else None
+      for name, value in scalars.items()
+    }
+    print(json.dumps({"step": step, **finite}), file=self._lines, flush=True)
+
+  def write_text(self, step: int, name: str, markdown: str) -> None:
+    """Writes a text, which TensorBoard alone shows."""
+    if self._events is None:
+      return
+    value = summary_pb2.Summary.Value(
+      tag=name,
+      metadata=summary_pb2.SummaryMetadata(
+        plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="text")
+      ),
+      tensor=tensor_pb2.TensorProto(
+        dtype=types_pb2.DT_STRING,
+        string_val=[markdown.encode()],
+        tensor_shape=_ONE_TEXT,
+      ),
+    )
+    self._add(step, [value])
+
+  def close(self) -> None:
+    """Flushes both files."""
+    if self._events is not None:
+      self._events.close()
+      self._lines.close()
+
+  def _add(self, step: int, values: list[summary_pb2.Summary.Value]) -> None:
     self._events.add_event(
       event_pb2.Event(
         step=step,
@@ -54,17 +96,6 @@ class MetricWriter:
         summary=summary_pb2.Summary(value=values),
       )
     )
-    finite = {
-      name: value if math.isfinite(value) else None
-      for name, value in scalars.items()
-    }
-    print(json.dumps({"step": step, **finite}), file=self._lines, flush=True)
-
-  def close(self) -> None:
-    """Flushes both files."""
-    if self._events is not None:
-      self._events.close()
-      self._lines.close()
 
 
 class Progress:

@@ -4,6 +4,9 @@ import json
 
 import jax.numpy as jnp
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import (
+  EventAccumulator,
+)
 
 from scan42_jax.telemetry import MetricWriter, Progress, duration
 
@@ -27,6 +30,19 @@ def test_other_processes_write_nothing(tmp_path):
   writer.write(1, {"loss": 1.0})
   writer.close()
   assert not list(tmp_path.iterdir())
+
+
+def test_tensorboard_shows_a_text(tmp_path):
+  writer = MetricWriter(tmp_path)
+  writer.write_text(7, "validation texts", "|film|\n|-|\n|ü|")
+  writer.close()
+  events = EventAccumulator(str(tmp_path / "tensorboard"))
+  events.Reload()
+  assert events.PluginTagToContent("text").keys() == {"validation texts"}
+  (event,) = events.Tensors("validation texts")
+  assert event.step == 7
+  assert event.tensor_proto.string_val[0].decode() == "|film|\n|-|\n|ü|"
+  assert not (tmp_path / "metrics.jsonl").read_text()
 
 
 def test_progress_averages_and_measures_from_the_second_step(monkeypatch):
