@@ -94,6 +94,10 @@ def _open(workdir: pathlib.Path) -> Evaluation:
     # A resumed run need not compile again.
     jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
   encoder = open_encoder(_ENCODER.value, dtype=chosen.dtype, seed=chosen.seed)
+  if chosen.film_px:
+    encoder = encoder.with_preprocessing(
+      resize_px=chosen.film_px, crop_px=None, squash=True
+    )
   folder = _LANGUAGE_MODEL.value
   return Evaluation(
     settings=chosen,

@@ -114,7 +114,7 @@ def test_an_evaluation_leaves_its_texts_scores_and_pages(prepared, tmp_path):
   again = evaluate(_evaluation(prepared, run.workdir, lines.append))
   assert again.texts == outcome.texts
   assert [line for line in lines if "loss" in line] == trained
-  assert sum(line.startswith("encoded") for line in lines) == 3
+  assert sum(line.startswith("read ") for line in lines) == 3
 
 
 def test_the_binary_names_a_mistake_in_one_line(prepared, tmp_path):
@@ -161,7 +161,9 @@ def test_real_reports_are_fitted(real_data_dir, tmp_path):
   )
   known = pairs.read_pairs(source, chosen.text).pairs
   assert len({pair.text for pair in known}) > 1
-  films = FilmPatches(load_encoder(write_encoder(tmp_path / "e")), source)
+  films = FilmPatches(
+    load_encoder(write_encoder(tmp_path / "e")), source, prepared=False
+  )
   mesh = make_mesh((-1, 1, 1), jax.devices()[:1])
   sight = building.Sight(films.grid(), films([0]).shape[-1])
   writer, params = building.build(

@@ -9,14 +9,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from scan42_jax import paths
+from scan42_jax.encoder import Encoder
 from scan42_jax.eval.reports.decoding import Ending
 from scan42_jax.eval.reports.pairs import Pair
 from scan42_jax.eval.reports.placing import place_parameters
+from scan42_jax.eval.reports.seeing import ENCODER, SeeingDecoder
 from scan42_jax.eval.reports.settings import (
   LanguageModelSettings,
+  MovesSettings,
   ReportSettings,
 )
 from scan42_jax.eval.reports.templates import TEMPLATES
@@ -26,6 +30,7 @@ from scan42_jax.eval.reports.tokenizer import (
   train_tokenizer,
 )
 from scan42_jax.eval.reports.writer import Writer, small_ending, small_prompt
+from scan42_jax.models.language_model import LanguageModelConfig
 from scan42_jax.models.report_decoder import ReportDecoder, ReportDecoderConfig
 from scan42_jax.models.visual_language import (
   IMAGE,
@@ -62,6 +67,7 @@ def build(
   sight: Sight,
   workdir: pathlib.Path,
   folder: pathlib.Path | None,
+  encoder: Encoder | None = None,
 ) -> tuple[Writer, Any]:
   """Builds what writes, and its parameters on the mesh.
 
@@ -72,6 +78,8 @@ def build(
     sight: see Sight.
     workdir: where the tokenizer of the embedded decoder is, or will be.
     folder: of the language model.
+    encoder: that learns with the decoder, and so becomes part of the writer;
+      None where it is frozen.
 
   Raises:
     ValueError, FileNotFoundError: of the folder; one line.
@@ -81,7 +89,27 @@ def build(
   else:
     writer, known = _language(settings, folder, mesh=mesh, sight=sight)
   fresh = _fresh(writer, mesh, sight=sight, seed=settings.seed, known=known)
-  return writer, paths.unflatten({**known, **fresh})
+  params = paths.unflatten({**known, **fresh})
+  if encoder is not None:
+    moves = settings.training.moves
+    writer, params = _seeing(writer, params, encoder, mesh=mesh, moves=moves)
+  return writer, params
+
+
+def _seeing(
+  writer: Writer,
+  params: dict[str, Any],
+  encoder: Encoder,
+  *,
+  mesh: Mesh,
+  moves: MovesSettings,
+) -> tuple[Writer, dict[str, Any]]:
+  """Puts the encoder before the decoder; its weights are copied."""
+  net = SeeingDecoder(encoder.net, writer.net, encoder.preprocessing, moves)
+  weights = jax.tree.map(np.asarray, encoder.params)
+  places = place_parameters(mesh, weights)
+  params[ENCODER] = jax.device_put(weights, places)
+  return dataclasses.replace(writer, net=net), params
 
 
 def _small(
@@ -166,6 +194,7 @@ def _language(
     ),
     max_report_tokens=settings.text.max_report_tokens,
   )
+  _check_room(writer, config, settings, folder)
   shapes = jax.eval_shape(
     lambda key: _init(writer, sight, key), jax.random.key(0)
   )
@@ -178,6 +207,25 @@ def _language(
     dtype="float32" if all_train else settings.dtype,
   )
   return writer, paths.flatten({"language_model": loaded})
+
+
+def _check_room(
+  writer: Writer,
+  config: LanguageModelConfig,
+  settings: ReportSettings,
+  folder: pathlib.Path,
+) -> None:
+  """Refuses rows that are longer than what the language model can read."""
+  text, prompt = settings.text, len(writer.prompt(""))
+  longest = prompt + max(text.max_report_tokens, settings.decoding.max_tokens)
+  longest += text.max_indication_tokens * text.indication
+  if 0 < config.max_positions < longest:
+    raise ValueError(
+      f"a film takes {longest} tokens, {prompt} of them before its report, and"
+      f" {folder / 'config.json'} allows {config.max_positions}: set"
+      " config.language_model.pool=2, or lower config.text.max_report_tokens"
+      " and config.decoding.max_tokens"
+    )
 
 
 def _template_ending(tokenizer: Tokenizer, template: str) -> Ending:

@@ -1,7 +1,8 @@
 """A page of single studies: film, what was to be written, what was written.
 
-Over the film lies the attention of one word. Every text is escaped; the page
-has no script and asks for nothing from outside.
+The reader chooses a word of the generated text, and its attention lies over
+the film. Every text is escaped; the page has no script and asks for nothing
+from outside.
 """
 
 from __future__ import annotations
@@ -13,10 +14,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scan42_jax.types import Float
+from scan42_jax.data.images import encode_png
+from scan42_jax.eval.reports.attention import Word
+from scan42_jax.types import Float, UInt8
+
+_ORANGE = (255, 122, 26)
+_STRONGEST = 0.75
+_LEVELS = 16  # Of opacity; few, so that a picture stays small.
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Case:
   """One study.
 
@@ -29,8 +36,10 @@ class Case:
     generated: what was generated.
     blind: what was generated without the film.
     indication: that the decoder was shown, or ''.
-    word: whose attention is drawn; '' for none.
-    attention: share of it on each patch.
+    words: of the generated text with their attention; () where that is not
+      known.
+    chosen: the word that is chosen when the page opens.
+    grid: rows and columns of patches.
   """
 
   title: str
@@ -41,46 +50,9 @@ class Case:
   generated: str
   blind: str
   indication: str = ""
-  word: str = ""
-  attention: Float[np.ndarray, "h w"] | None = None
-
-
-def sharpest_word(
-  pieces: Sequence[str], looks: Float[np.ndarray, "T P"]
-) -> tuple[str, Float[np.ndarray, "P"]] | None:
-  """The word of four letters or more whose attention is most concentrated.
-
-  Args:
-    pieces: text of each token.
-    looks: attention while each token was written; rows sum to 1.
-
-  Returns:
-    The word and the mean attention of its tokens, by the least entropy of what
-    exceeds the text's mean attention; None if there is no such word.
-  """
-  usual = looks.mean(axis=0)
-  best = None
-  for word, tokens in _words(pieces):
-    if len(word) < 4:
-      continue
-    look = np.maximum(looks[tokens].mean(axis=0) - usual, 0)
-    if not look.sum():
-      continue
-    share = look / look.sum()
-    entropy = -(share * np.log(np.maximum(share, 1e-12))).sum()
-    if best is None or entropy < best[0]:
-      best = entropy, word, look
-  return best and best[1:]
-
-
-def _words(pieces: Sequence[str]):
-  """Joins tokens to words: a token that begins with a blank begins a word."""
-  start = 0
-  for end in range(1, len(pieces) + 1):
-    if end == len(pieces) or pieces[end][:1] in (" ", "\n", ".", ","):
-      word = "".join(pieces[start:end]).strip(" .,\n")
-      yield word, list(range(start, end))
-      start = end
+  words: Sequence[Word] = ()
+  chosen: int | None = None
+  grid: tuple[int, int] = (1, 1)
 
 
 def render_cases(title: str, cases: Sequence[Case], *, note: str) -> str:
@@ -91,59 +63,106 @@ def render_cases(title: str, cases: Sequence[Case], *, note: str) -> str:
     cases: in reading order.
     note: sentence below the heading.
   """
+  most = max((len(case.words) for case in cases), default=0)
   return "".join(
     [
       '<!doctype html><html lang="en"><head><meta charset="utf-8">',
       '<meta name="viewport" content="width=device-width, initial-scale=1">',
-      f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>",
+      f"<title>{html.escape(title)}</title>",
+      f"<style>{_STYLE}{_choices(most)}</style></head>",
       f"<body><h1>{html.escape(title)}</h1><p>{html.escape(note)}</p>",
-      *map(_case, cases),
+      *(_case(case, number) for number, case in enumerate(cases)),
       "<footer>Not for clinical use.</footer></body></html>\n",
     ]
   )
 
 
-def _case(case: Case) -> str:
+def _case(case: Case, number: int) -> str:
+  generated = html.escape(case.generated)
+  if case.words:
+    generated = "".join(
+      _label(word, f"c{number}w{place}", place)
+      for place, word in enumerate(case.words)
+    )
   rows = [
-    ("Indication", case.indication),
-    ("Reference", case.reference),
-    ("Generated", case.generated),
-    ("Without the film", case.blind),
+    ("Indication", html.escape(case.indication)),
+    ("Reference", html.escape(case.reference)),
+    ("Generated", generated),
+    ("Without the film", html.escape(case.blind)),
   ]
   texts = "".join(
-    f"<dt>{name}</dt><dd>{html.escape(text)}</dd>"
-    for name, text in rows
-    if text
+    f"<dt>{name}</dt><dd>{text}</dd>" for name, text in rows if text
   )
   caption = (
-    f"Attention of the word “{html.escape(case.word)}”" if case.word else ""
+    "Attention of the chosen word, where it exceeds that of the whole text."
+    " Choose a word of the generated text."
   )
   return (
-    f"<section><h2>{html.escape(case.title)}</h2><div>"
-    f"<figure>{_film(case)}<figcaption>{caption}</figcaption></figure>"
+    f"<section><h2>{html.escape(case.title)}</h2>{_inputs(case, number)}"
+    f"<div><figure>{_film(case)}"
+    f"<figcaption>{caption if case.words else ''}</figcaption></figure>"
     f"<dl>{texts}</dl></div></section>"
   )
 
 
+def _inputs(case: Case, number: int) -> str:
+  """One choice a word; they stand before all that they change."""
+  return "".join(
+    f'<input type="radio" name="c{number}" id="c{number}w{place}"'
+    f' class="w{place}" aria-label="{html.escape(word.text, quote=True)}"'
+    f"{' checked' if place == case.chosen else ''}>"
+    for place, word in enumerate(case.words)
+    if word.look.any()
+  )
+
+
+def _label(word: Word, name: str, place: int) -> str:
+  text = html.escape(word.text)
+  if not word.look.any():
+    return text
+  blank = " " * word.text.startswith(" ")
+  return f'{blank}<label for="{name}" class="w{place}">{text.strip()}</label>'
+
+
 def _film(case: Case) -> str:
-  """The film with a square of warm colour on each patch, by its attention."""
+  """The film, and over it a warm square on each patch for every word."""
+  looks = "".join(
+    f'<img class="w{place}" alt="" src="{_png(_heat(word.look, case.grid))}">'
+    for place, word in enumerate(case.words)
+    if word.look.any()
+  )
   data = base64.b64encode(case.jpeg).decode()
-  size = f'width="{case.width}" height="{case.height}"'
-  squares = ""
-  if case.attention is not None and case.attention.max() > 0:
-    rows, columns = case.attention.shape
-    strength = case.attention / case.attention.max()
-    high, wide = case.height / rows, case.width / columns
-    squares = "".join(
-      f'<rect x="{column * wide:.1f}" y="{row * high:.1f}" width="{wide:.1f}"'
-      f' height="{high:.1f}" opacity="{strength[row, column] * 0.6:.2f}"/>'
-      for row, column in np.argwhere(strength > 0.1)
-    )
   return (
-    f'<svg viewBox="0 0 {case.width} {case.height}" role="img"'
-    f' aria-label="{html.escape(case.title, quote=True)}">'
-    f'<image href="data:image/jpeg;base64,{data}" {size}/>'
-    f'<g fill="#ff7a1a">{squares}</g></svg>'
+    f'<div class="film"><img src="data:image/jpeg;base64,{data}"'
+    f' width="{case.width}" height="{case.height}"'
+    f' alt="{html.escape(case.title, quote=True)}">{looks}</div>'
+  )
+
+
+def _heat(
+  look: Float[np.ndarray, "P"], grid: tuple[int, int]
+) -> UInt8[np.ndarray, "h w 4"]:
+  """Attention as the opacity of one colour."""
+  strength = (look / look.max()).reshape(grid)
+  steps = np.round(strength * (_LEVELS - 1)) / (_LEVELS - 1)
+  picture = np.empty((*grid, 4), np.uint8)
+  picture[..., :3] = _ORANGE
+  picture[..., 3] = np.round(steps * _STRONGEST * 255)
+  return picture
+
+
+def _png(picture: UInt8[np.ndarray, "h w 4"]) -> str:
+  data = base64.b64encode(encode_png(picture)).decode()
+  return f"data:image/png;base64,{data}"
+
+
+def _choices(number: int) -> str:
+  """Shows the attention of the word that is chosen, for any case."""
+  return "".join(
+    f".w{place}:checked~div img.w{place}{{opacity:1}}"
+    f".w{place}:checked~div label.w{place}{{background:#ff7a1a;color:#000}}"
+    f".w{place}:focus-visible~div label.w{place}{{outline:2px solid}}"
+    for place in range(number)
   )
 
 
@@ -154,14 +173,19 @@ _STYLE = (
   "h1{font-size:1.5rem;margin:.3em 0;overflow-wrap:anywhere}"
   "h2{font-size:1rem;margin:0 0 .6em;overflow-wrap:anywhere}"
   "p{font-size:.9rem;opacity:.85}"
-  "section{border-top:1px solid var(--line);padding:16px 0}"
+  "section{border-top:1px solid var(--line);padding:16px 0;position:relative}"
   "section>div{display:grid;gap:20px;grid-template-columns:1fr}"
   "@media(min-width:720px){section>div{grid-template-columns:340px 1fr}}"
-  "figure{margin:0}svg{display:block;width:100%;height:auto;"
-  "border-radius:4px;background:#000}"
+  "figure{margin:0}.film{position:relative;background:#000;border-radius:4px;"
+  "overflow:hidden}.film img{display:block;width:100%;height:auto}"
+  ".film img+img{position:absolute;inset:0;height:100%;opacity:0;"
+  "image-rendering:pixelated}"
   "figcaption{font-size:.85rem;opacity:.8;padding-top:6px}"
   "dl{margin:0}dt{font-size:.85rem;opacity:.7}dd{margin:0 0 .8em;"
   "overflow-wrap:anywhere}"
+  "input{position:absolute;opacity:0;pointer-events:none}"
+  "label{cursor:pointer;border-radius:3px;padding:0 1px}"
+  "label:hover{background:#ff7a1a55}"
   "footer{border-top:1px solid var(--line);padding:12px 0;font-size:.85rem;"
   "opacity:.75}"
 )

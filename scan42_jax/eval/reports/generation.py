@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import pathlib
@@ -16,26 +17,26 @@ from jax.sharding import Mesh
 from scan42_jax.eval.reports import decoding
 from scan42_jax.eval.reports.decoding import DecodingSettings
 from scan42_jax.eval.reports.pairs import Pair
-from scan42_jax.eval.reports.patches import Patches
-from scan42_jax.eval.reports.training import place
+from scan42_jax.eval.reports.patches import Seen
+from scan42_jax.eval.reports.placing import place_batch
 from scan42_jax.eval.reports.writer import Writer, prompt_rows, read_text
 from scan42_jax.guards import caught_signals
-from scan42_jax.types import Array, Float, Int
+from scan42_jax.types import Array, Float, Int, UInt8
 
 
 def make_generate(
   writer: Writer, settings: DecodingSettings, *, prompt_length: int
 ) -> Callable[..., Int[Array, "N M"]]:
-  """Compiles (params, patches, tokens, valid, keys) -> generated tokens.
+  """Compiles (params, seen, tokens, valid, keys) -> generated tokens.
 
   Rows are independent of each other, so a batch may be split over a mesh.
   """
   net = writer.net
 
-  def run(params, patches, tokens, valid, keys):
+  def run(params, seen, tokens, valid, keys):
     logits, state = net.apply(
       {"params": params},
-      patches,
+      seen,
       tokens,
       valid,
       room=settings.max_tokens,
@@ -96,15 +97,17 @@ class Generator:
     )
 
   def write(
-    self, patches: Float[np.ndarray, "N P W"], pairs: Sequence[Pair]
+    self,
+    seen: Float[np.ndarray, "N P W"] | UInt8[np.ndarray, "N H W"],
+    pairs: Sequence[Pair],
   ) -> list[str]:
     """Writes the text of each pair's film; N is at most the batch size."""
     number = len(pairs)
     rows = [*range(number), *[number - 1] * (self.batch_size - number)]
     tokens, valid = prompt_rows(self._writer, pairs, length=self._prompt_length)
-    batch = place(
+    batch = place_batch(
       {
-        "patches": patches[rows],
+        "seen": seen[rows],
         "tokens": tokens[rows],
         "valid": valid[rows],
       },
@@ -116,11 +119,17 @@ class Generator:
     begin = time.monotonic()
     found = np.asarray(
       self._generate(
-        self._params, batch["patches"], batch["tokens"], batch["valid"], keys
+        self._params, batch["seen"], batch["tokens"], batch["valid"], keys
       )
     )
     self._seconds.append(time.monotonic() - begin)
     return [read_text(self._writer, row) for row in found[:number]]
+
+  def with_params(self, params: Any) -> Generator:
+    """The same program with other parameters; compiles nothing anew."""
+    other = copy.copy(self)
+    other._params = params
+    return other
 
   @property
   def seconds_per_text(self) -> float:
@@ -140,7 +149,7 @@ class Stopped(Exception):
 def write_all(
   generator: Generator,
   pairs: Sequence[Pair],
-  patches: Patches,
+  seen: Seen,
   *,
   path: pathlib.Path,
   identity: str,
@@ -151,7 +160,7 @@ def write_all(
   Args:
     generator: what writes.
     pairs: about what.
-    patches: patch tokens by the place of a pair in `pairs`.
+    seen: what is shown, by the place of a pair in `pairs`.
     path: file that is appended to, and that a later run goes on with.
     identity: of everything that the texts depend on; texts of another one are
       written anew.
@@ -168,7 +177,7 @@ def write_all(
   with path.open("a", encoding="utf-8") as file, caught_signals() as signals:
     for first in range(len(texts), len(pairs), size):
       some = pairs[first : first + size]
-      new = generator.write(patches(range(first, first + len(some))), some)
+      new = generator.write(seen(range(first, first + len(some))), some)
       for pair, text in zip(some, new, strict=True):
         line = {"image_id": pair.image_id, "text": text}
         file.write(json.dumps(line, ensure_ascii=False) + "\n")

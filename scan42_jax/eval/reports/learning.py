@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from scan42_jax import paths
+from scan42_jax.eval.reports.seeing import ENCODER
 from scan42_jax.eval.reports.settings import StageSettings, TrainingSettings
 from scan42_jax.types import Array, Float, Int
 
@@ -19,11 +20,11 @@ Leaves = dict[str, Array]
 """Parameters by path."""
 
 TRAINED = {
-  "all": "",
+  "all": rf"^(?!{ENCODER}/)",
   "projector": r"^projector/",
   "projector_and_lora": r"^projector/|/lora_[ab]$",
 }
-"""Which parameters each kind of stage moves."""
+"""Which parameters of the decoder each kind of stage moves."""
 
 
 @flax.struct.dataclass
@@ -54,7 +55,7 @@ def token_loss(
   train = key is not None
   logits = net.apply(
     {"params": params},
-    batch["patches"],
+    batch["seen"],
     batch["tokens"],
     batch["valid"],
     train=train,
@@ -72,13 +73,28 @@ def make_optimizer(
   settings: TrainingSettings, stage: StageSettings
 ) -> optax.GradientTransformation:
   """AdamW on the parameters of a stage; the others stand still."""
+  return optax.multi_transform(
+    {
+      "decoder": _adamw(settings, stage.learning_rate, steps=stage.steps),
+      "encoder": _adamw(
+        settings, stage.encoder_learning_rate, steps=stage.steps
+      ),
+      "still": optax.set_to_zero(),
+    },
+    lambda tree: {path: _group(path, stage) for path in tree},
+  )
+
+
+def _adamw(
+  settings: TrainingSettings, learning_rate: float, *, steps: int
+) -> optax.GradientTransformation:
   schedule = optax.warmup_cosine_decay_schedule(
     0.0,
-    stage.learning_rate,
-    warmup_steps=max(1, round(settings.warmup_share * stage.steps)),
-    decay_steps=max(2, stage.steps),
+    learning_rate,
+    warmup_steps=max(1, round(settings.warmup_share * steps)),
+    decay_steps=max(2, steps),
   )
-  moving = optax.chain(
+  return optax.chain(
     optax.clip_by_global_norm(settings.clip_norm),
     optax.adamw(
       schedule,
@@ -87,17 +103,13 @@ def make_optimizer(
       mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree),
     ),
   )
-  return optax.chain(
-    optax.masked(moving, lambda tree: _trained(tree, stage, yes=True)),
-    optax.masked(
-      optax.set_to_zero(), lambda tree: _trained(tree, stage, yes=False)
-    ),
-  )
 
 
-def _trained(tree: Leaves, stage: StageSettings, *, yes: bool):
-  pattern = TRAINED[stage.train]
-  return {path: bool(re.search(pattern, path)) == yes for path in tree}
+def _group(path: str, stage: StageSettings) -> str:
+  """Which optimizer moves a parameter in a stage."""
+  if path.startswith(f"{ENCODER}/"):
+    return "encoder" if stage.encoder_learning_rate else "still"
+  return "decoder" if re.search(TRAINED[stage.train], path) else "still"
 
 
 def part_leaves(
@@ -105,11 +117,10 @@ def part_leaves(
 ) -> tuple[Leaves, Leaves]:
   """Parts parameters into those that some stage trains, and the frozen."""
   leaves = paths.flatten(params)
-  pattern = [TRAINED[stage.train] for stage in stages]
   moving = {
     path: leaf
     for path, leaf in leaves.items()
-    if any(re.search(p, path) for p in pattern)
+    if any(_group(path, stage) != "still" for stage in stages)
   }
   return moving, {p: leaf for p, leaf in leaves.items() if p not in moving}
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from scan42_jax.datasets.views import FRONTAL
 from scan42_jax.eval.reports.settings import TextSettings
 
 _PRIOR = re.compile(
@@ -31,6 +33,8 @@ class Pair:
     text: what is to be written.
     indication: why the film was taken; '' if unknown or not shown.
     labels: codes of the dataset's labels.
+    study: what its films share; '' if unknown.
+    view: position, as the dataset spells it.
   """
 
   film: int
@@ -39,6 +43,8 @@ class Pair:
   text: str
   indication: str = ""
   labels: tuple[int, ...] = ()
+  study: str = ""
+  view: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +63,11 @@ class Pairs:
   def num_patients(self) -> int:
     """Patients; films of unknown patients are not counted."""
     return len({p.patient_id for p in self.pairs} - {""})
+
+  @property
+  def num_studies(self) -> int:
+    """Studies; a film of an unknown patient is one of its own."""
+    return len({_study_of(pair) for pair in self.pairs})
 
 
 def read_pairs(
@@ -115,7 +126,47 @@ def _pair(film, example, text, indication) -> Pair:
     text=text,
     indication=" ".join(indication.split()),
     labels=tuple(int(code) for code in example["labels"]),
+    study=_study(example),
+    view=example["view"],
   )
+
+
+def _study(example: Mapping[str, Any]) -> str:
+  """Names the study of a film: shards tell patient and report, no study.
+
+  Films of a patient that come with the same report, letter for letter, are of
+  one study.
+  """
+  report = example["report"]
+  if not example["patient_id"] or not report:
+    return ""
+  return hashlib.sha256(
+    f"{example['patient_id']} {report}".encode()
+  ).hexdigest()
+
+
+def _study_of(pair: Pair) -> str:
+  return pair.study or f"film {pair.image_id}"
+
+
+def one_film_a_study(pairs: Pairs) -> Pairs:
+  """Keeps one film of every study: the first of the best view.
+
+  PA goes before AP, AP before views that are not known to be frontal.
+  """
+  best: dict[str, Pair] = {}
+  for pair in pairs.pairs:
+    known = best.setdefault(_study_of(pair), pair)
+    if _rank(pair) < _rank(known):
+      best[_study_of(pair)] = pair
+  kept = sorted(best.values(), key=lambda pair: pair.film)
+  left = len(pairs.pairs) - len(kept)
+  return Pairs(kept, {**pairs.counts, "further films of a study": left})
+
+
+def _rank(pair: Pair) -> int:
+  order = ("PA", "AP", FRONTAL)
+  return order.index(pair.view) if pair.view in order else len(order)
 
 
 def check_apart(splits: Mapping[str, Pairs]) -> None:

@@ -1,8 +1,14 @@
-"""Patch tokens of films by a frozen encoder, kept on disk where they fit."""
+"""What a decoder is shown of films, kept on disk where it fits.
+
+Patch tokens of an encoder that is frozen; of one that learns, the films as it
+takes them.
+"""
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -10,27 +16,31 @@ import numpy as np
 
 from scan42_jax.data.images import decode_film
 from scan42_jax.data.sources import FilmSource
-from scan42_jax.encoder import Encoder
+from scan42_jax.encoder import Encoder, prepare_film
 from scan42_jax.types import Float, UInt8
 
-Patches = Callable[[Sequence[int]], Float[np.ndarray, "N P W"]]
-"""Places in a source -> patch tokens of these films."""
+Seen = Callable[[Sequence[int]], np.ndarray]
+"""Places in a source -> patch tokens [N, P, W], or prepared films [N, H, W]."""
 
 _BATCH = 32
 
 
 class FilmPatches:
-  """Encodes films whenever they are asked for.
+  """Shows films whenever they are asked for.
 
   Args:
-    encoder: frozen.
+    encoder: of the patch tokens; its preprocessing is that of the films.
     source: of the films.
+    prepared: show films as the encoder takes them, rather than its tokens.
+
+  Attributes:
+    dtype: that keeps what is shown.
 
   Raises:
     ValueError: the films are stored equalised, and the encoder wants others.
   """
 
-  def __init__(self, encoder: Encoder, source: FilmSource):
+  def __init__(self, encoder: Encoder, source: FilmSource, *, prepared: bool):
     if source.equalized:
       if not encoder.preprocessing.equalize:
         raise ValueError(
@@ -38,10 +48,12 @@ class FilmPatches:
           " films that are not: prepare it without --published"
         )
       encoder = encoder.with_preprocessing(equalize=False)
-    self._encoder, self.source = encoder, source
+    self._encoder, self._prepared = encoder, prepared
+    self.source = source
+    self.dtype = np.uint8 if prepared else np.float16
 
-  def __call__(self, films: Sequence[int]) -> Float[np.ndarray, "N P W"]:
-    """Patch tokens of films, by their place in the source."""
+  def __call__(self, films: Sequence[int]) -> np.ndarray:
+    """What is shown of films, by their place in the source."""
     return self.encode([self.film(f) for f in films])
 
   def film(self, film: int) -> UInt8[np.ndarray, "H W"]:
@@ -50,8 +62,10 @@ class FilmPatches:
 
   def encode(
     self, pictures: Sequence[UInt8[np.ndarray, "_ _"]]
-  ) -> Float[np.ndarray, "N P W"]:
-    """Patch tokens of pictures."""
+  ) -> Float[np.ndarray, "N P W"] | UInt8[np.ndarray, "N H W"]:
+    """What is shown of pictures."""
+    if self._prepared:
+      return self._prepare(pictures)
     tokens = self._encoder(pictures, batch_size=len(pictures)).patches
     return tokens.reshape(len(tokens), -1, tokens.shape[-1])
 
@@ -59,14 +73,26 @@ class FilmPatches:
     """Rows and columns of patches."""
     return self._encoder([self.film(0)]).patches.shape[1:3]
 
+  def _prepare(self, pictures) -> UInt8[np.ndarray, "N H W"]:
+    how = self._encoder.preprocessing
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+      films = list(pool.map(lambda film: prepare_film(film, how), pictures))
+    shapes = {film.shape for film in films}
+    if len(shapes) > 1:
+      raise ValueError(
+        f"films become of several shapes, {min(shapes)} and {max(shapes)}: set"
+        " config.film_px to show whole films as squares"
+      )
+    return np.stack(films)
+
 
 class StoredPatches:
-  """Patch tokens in one file of float16, filled once; resumed where it ended.
+  """What is shown of films in one file, filled once; resumed where it ended.
 
   Args:
-    films: what encodes them.
+    films: what shows them.
     path: of the file; its progress is kept beside it.
-    number: films to encode, from the first on.
+    number: films to keep, from the first on.
     identity: of encoder and films; a file of another one is made anew.
     say: takes a line for the user.
   """
@@ -87,21 +113,21 @@ class StoredPatches:
     mode = "r+" if done and path.is_file() else "w+"
     done = done if mode == "r+" else 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    self._tokens = np.lib.format.open_memmap(
-      path, mode=mode, dtype=np.float16, shape=shape
+    self._kept = np.lib.format.open_memmap(
+      path, mode=mode, dtype=films.dtype, shape=shape
     )
     for start in range(done, number, _BATCH):
       rows = range(start, min(start + _BATCH, number))
       # The last batch is filled up, so that one program serves all.
-      tokens = films([*rows, *[rows[-1]] * (_BATCH - len(rows))])
-      self._tokens[start : rows.stop] = tokens[: len(rows)]
-      self._tokens.flush()
+      seen = films([*rows, *[rows[-1]] * (_BATCH - len(rows))])
+      self._kept[start : rows.stop] = seen[: len(rows)]
+      self._kept.flush()
       beside = self._progress.with_suffix(".tmp")
       state = {"identity": identity, "shape": shape, "done": rows.stop}
       beside.write_text(json.dumps(state))
       beside.replace(self._progress)
       if start // _BATCH % 20 == 0:
-        say(f"encoded {rows.stop} of {number} films of {films.source.split}")
+        say(f"read {rows.stop} of {number} films of {films.source.split}")
 
   def _done(self, identity: str, shape: tuple[int, ...]) -> int:
     if not self._progress.is_file():
@@ -110,11 +136,13 @@ class StoredPatches:
     same = state["identity"] == identity and tuple(state["shape"]) == shape
     return state["done"] if same else 0
 
-  def __call__(self, films: Sequence[int]) -> Float[np.ndarray, "N P W"]:
-    """Patch tokens of films, by their place in the source."""
-    return self._tokens[np.asarray(films)].astype(np.float32)
+  def __call__(self, films: Sequence[int]) -> np.ndarray:
+    """What is shown of films, by their place in the source."""
+    found = self._kept[np.asarray(films)]
+    return found if found.dtype == np.uint8 else found.astype(np.float32)
 
 
 def stored_gib(films: FilmPatches, *, number: int) -> float:
-  """How much disk the patch tokens of so many films would take."""
-  return number * films([0]).size * 2 / 2**30
+  """How much disk it would take to keep so many films."""
+  one = films([0])
+  return number * math.prod(one.shape) * np.dtype(films.dtype).itemsize / 2**30

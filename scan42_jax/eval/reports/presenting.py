@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from scan42_jax.data.images import encode_film, shrink
 from scan42_jax.eval.encoders import leakage_note
-from scan42_jax.eval.reports import files, scoring
-from scan42_jax.eval.reports.cases import Case, render_cases, sharpest_word
+from scan42_jax.eval.reports import attention, files, scoring
+from scan42_jax.eval.reports.cases import Case, render_cases
 from scan42_jax.eval.reports.run import Evaluation, Outcome
 from scan42_jax.eval.reports.writer import report_tokens
 from scan42_jax.eval.results.provenance import provenance
@@ -71,7 +72,7 @@ def make_cases(run: Evaluation, outcome: Outcome) -> list[Case]:
   for row, pair in enumerate(test.pairs.pairs[: run.settings.score.cases]):
     film = shrink(test.films.film(pair.film), short_side_px=_FILM_PX)
     text = outcome.texts[scoring.FILMS][row]
-    word, attention = _look(run, outcome, row)
+    words = _words(run, outcome, row)
     cases.append(
       Case(
         title=f"{pair.image_id}",
@@ -82,45 +83,38 @@ def make_cases(run: Evaluation, outcome: Outcome) -> list[Case]:
         generated=text,
         blind=outcome.texts[scoring.BLANK][row],
         indication=pair.indication,
-        word=word,
-        attention=attention,
+        words=words,
+        chosen=attention.sharpest(words),
+        grid=test.films.grid(),
       )
     )
   return cases
 
 
-def _look(run, outcome, row) -> tuple[str, np.ndarray | None]:
-  """The word whose attention is sharpest, and that attention.
+def _words(run, outcome, row) -> list[attention.Word]:
+  """Words of a generated text with their attention; [] where it is not known.
 
   Only for encoders that see the whole film: a crop's patches would lie wrong.
   """
   writer, test = outcome.writer, outcome.splits.test
-  if not hasattr(writer.net, "look") or not run.encoder.preprocessing.squash:
-    return "", None
-  pair = test.pairs.pairs[row]
-  written = type(pair)(
-    film=pair.film,
-    image_id=pair.image_id,
-    patient_id=pair.patient_id,
-    text=outcome.texts[scoring.FILMS][row],
-    indication=pair.indication,
+  if not run.encoder.preprocessing.squash:
+    return []
+  pair = dataclasses.replace(
+    test.pairs.pairs[row], text=outcome.texts[scoring.FILMS][row]
   )
-  tokens, _ = report_tokens(writer, written)
+  tokens, _ = report_tokens(writer, pair)
   prompt = writer.prompt(pair.indication)
   whole = np.array([[*prompt, *tokens]], np.int32)
   looks = writer.net.apply(
     {"params": outcome.params},
-    test.patches([pair.film]),
+    test.seen([pair.film]),
     whole,
     np.ones_like(whole, bool),
     method="look",
   )
   # A token is chosen while the one before it is read.
   looks = np.asarray(looks)[0, len(prompt) - 1 : -2]
-  best = sharpest_word(writer.tokenizer.pieces(tokens[:-1]), looks)
-  if best is None:
-    return "", None
-  return best[0], best[1].reshape(test.films.grid())
+  return attention.words(writer.tokenizer.pieces(tokens[:-1]), looks)
 
 
 def _results(run: Evaluation, outcome: Outcome, clinical) -> Results:
@@ -142,6 +136,7 @@ def _results(run: Evaluation, outcome: Outcome, clinical) -> Results:
       split.source.split: {
         "pairs": len(split.pairs.pairs),
         "patients": split.pairs.num_patients,
+        "studies": split.pairs.num_studies,
         **split.pairs.counts,
       }
       for split in (splits.train, splits.validation, splits.test)
@@ -153,7 +148,9 @@ def _results(run: Evaluation, outcome: Outcome, clinical) -> Results:
     row={
       "encoder": run.encoder.source,
       "decoder": settings.decoder,
-      "protocol": "frozen encoder",
+      "protocol": "trained encoder"
+      if settings.training.trains_encoder
+      else "frozen encoder",
       "dataset": settings.text.dataset,
       "BLEU-1": str(films["bleu_1"]),
       "BLEU-4": str(films["bleu_4"]),
@@ -228,10 +225,12 @@ def _notes(run: Evaluation, outcome: Outcome) -> list[str]:
   number = len(test.pairs.pairs)
   without = counts.get(f"films without {text.section}", 0)
   prior = counts.get("sentences on prior studies", 0)
+  further = counts.get("further films of a study", 0)
   treated = "left out" if text.prior_studies == "remove" else "kept"
   notes = [
-    f"Unit: image; {number} images of {test.pairs.num_patients} known patients;"
-    f" {without} images without {text.section} are left out.",
+    f"Unit: {text.unit}; {number} images of {test.pairs.num_studies} studies of"
+    f" {test.pairs.num_patients} known patients; {without} images without"
+    f" {text.section} and {further} further images of a study are left out.",
     f"References are whole, never cut; {prior} sentences on prior studies are"
     f" {treated}.",
     f"bleu_1 to bleu_4, rouge_l (beta 1.2) and cider: own code, equal to"

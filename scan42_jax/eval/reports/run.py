@@ -21,13 +21,14 @@ from scan42_jax.encoder import Encoder
 from scan42_jax.eval.reports import pairs, scoring, training
 from scan42_jax.eval.reports.building import Sight, build
 from scan42_jax.eval.reports.generation import Generator, write_all
-from scan42_jax.eval.reports.pairs import Pairs
+from scan42_jax.eval.reports.pairs import Pair, Pairs
 from scan42_jax.eval.reports.patches import (
   FilmPatches,
-  Patches,
+  Seen,
   StoredPatches,
   stored_gib,
 )
+from scan42_jax.eval.reports.samples import Samples
 from scan42_jax.eval.reports.settings import ReportSettings
 from scan42_jax.eval.reports.writer import Writer, longest_row
 from scan42_jax.settings import to_json
@@ -38,12 +39,12 @@ _BLANK_PX = 512
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-  """Films of a split, their texts and their patch tokens."""
+  """Films of a split, their texts and what is shown of the films."""
 
   source: FilmSource
   pairs: Pairs
   films: FilmPatches
-  patches: Patches
+  seen: Seen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Evaluation:
 
   Attributes:
     settings: see ReportSettings.
-    encoder: frozen.
+    encoder: that the decoder looks through.
     encoder_name: as the user gave it.
     encoder_sha256: of its weights.
     mesh: that decoder and batches are split over.
@@ -118,15 +119,15 @@ def evaluate(run: Evaluation) -> Outcome:
       f" divide over {shards} devices"
     )
   splits = open_splits(run)
-  known = splits.train.pairs.pairs
-  width = splits.train.patches([known[0].film]).shape[-1]
+  learns = settings.training.trains_encoder
   writer, params = build(
     settings,
-    known,
+    splits.train.pairs.pairs,
     mesh=run.mesh,
-    sight=Sight(splits.train.films.grid(), width),
+    sight=Sight(splits.train.films.grid(), run.encoder.config.width),
     workdir=run.workdir,
     folder=run.language_model,
+    encoder=run.encoder if learns else None,
   )
   params, facts = _train(run, splits, writer, params)
   texts, speed = _write(run, splits, writer, params, facts)
@@ -155,27 +156,35 @@ def open_splits(run: Evaluation) -> Splits:
   for name in (text.train_split, text.validation_split, text.test_split):
     source = open_films(run.data_dir, text.dataset, name)
     there = pairs.read_pairs((source[i] for i in range(len(source))), text)
+    if text.unit == "study" and name != text.train_split:
+      there = pairs.one_film_a_study(there)
     counts = ", ".join(f"{n} {what}" for what, n in there.counts.items())
     run.say(f"{text.dataset} {name}: {len(there.pairs)} pairs ({counts})")
-    found[name] = source, there, FilmPatches(run.encoder, source)
+    found[name] = source, there, _films(run, source)
   pairs.check_apart({name: there for name, (_, there, _) in found.items()})
   # Only once every split is known to be sound, for this takes time.
   return Splits(
     *(
-      Split(source, there, films, _patches(run, films, there))
+      Split(source, there, films, _seen(run, films, there))
       for source, there, films in found.values()
     )
   )
 
 
-def _patches(run: Evaluation, films: FilmPatches, there: Pairs) -> Patches:
-  """Stored patch tokens where they fit on disk."""
+def _films(run: Evaluation, source: FilmSource) -> FilmPatches:
+  return FilmPatches(
+    run.encoder, source, prepared=run.settings.training.trains_encoder
+  )
+
+
+def _seen(run: Evaluation, films: FilmPatches, there: Pairs) -> Seen:
+  """What is shown of films, from disk where it fits."""
   number = 1 + max(pair.film for pair in there.pairs)
   gib = stored_gib(films, number=number)
   if gib > run.settings.cache_gib:
     run.say(
-      f"patch tokens of {films.source.split} would take {gib:.0f} GiB: films"
-      " are encoded in every step (config.cache_gib)"
+      f"what is shown of {films.source.split} would take {gib:.0f} GiB: it is"
+      " made anew in every step (config.cache_gib)"
     )
     return films
   return StoredPatches(
@@ -183,7 +192,7 @@ def _patches(run: Evaluation, films: FilmPatches, there: Pairs) -> Patches:
     run.workdir / "patches" / f"{films.source.split}.npy",
     number=number,
     identity=f"{run.encoder_sha256} {run.encoder.preprocessing}"
-    f" {films.source.facts()}",
+    f" {films.dtype.__name__} {films.source.facts()}",
     say=run.say,
   )
 
@@ -193,7 +202,8 @@ def _identity(run: Evaluation, splits: Splits) -> dict[str, Any]:
   kept = to_json(run.settings)
   for name in ("score", "cache_gib", "mesh", "decoding"):
     kept.pop(name)
-  kept["training"].pop("log_every")
+  for name in ("log_every", "samples"):
+    kept["training"].pop(name)
   return {
     **kept,
     "encoder_sha256": run.encoder_sha256,
@@ -218,15 +228,16 @@ def _train(
     )
   course = training.Course(
     writer=writer,
-    train=training.Material(train.pairs.pairs, train.patches, length),
+    train=training.Material(train.pairs.pairs, train.seen, length),
     validation=training.Material(
-      validation.pairs.pairs, validation.patches, length
+      validation.pairs.pairs, validation.seen, length
     ),
     settings=run.settings.training,
     seed=run.settings.seed,
     mesh=run.mesh,
     workdir=run.workdir,
     config=_identity(run, splits),
+    sample=_samples(run, splits.validation, writer, params),
     say=run.say,
   )
   params, facts = training.train(course, params)
@@ -239,21 +250,15 @@ def _write(
   """Writes about the films, about other films, and about none."""
   settings, test = run.settings, splits.test
   known = test.pairs.pairs
-  generator = Generator(
-    writer,
-    params,
-    settings=settings.decoding,
-    mesh=run.mesh,
-    batch_size=settings.training.batch_size,
-    prompt_length=max(len(writer.prompt(p.indication)) for p in known),
-    seed=settings.seed,
+  generator = _generator(
+    run, writer, params, pairs=known, batch_size=settings.training.batch_size
   )
   places = np.array([pair.film for pair in known])
   other = places[scoring.shuffled(known, seed=settings.seed)]
   blank = test.films.encode([np.zeros((_BLANK_PX, _BLANK_PX), np.uint8)])
-  sources: dict[str, Patches] = {
-    scoring.FILMS: lambda rows: test.patches(places[rows]),
-    scoring.SHUFFLED: lambda rows: test.patches(other[rows]),
+  sources: dict[str, Seen] = {
+    scoring.FILMS: lambda rows: test.seen(places[rows]),
+    scoring.SHUFFLED: lambda rows: test.seen(other[rows]),
     scoring.BLANK: lambda rows: np.repeat(blank, len(rows), axis=0),
   }
   depends = [_identity(run, splits), to_json(settings.decoding), trained]
@@ -262,13 +267,49 @@ def _write(
     name: write_all(
       generator,
       known,
-      patches,
+      seen,
       path=run.workdir / "texts" / f"{name.replace(' ', '_')}.jsonl",
       identity=identity,
       say=run.say,
     )
-    for name, patches in sources.items()
+    for name, seen in sources.items()
   }
   frequent = scoring.most_frequent(splits.train.pairs.pairs)
   texts[scoring.FREQUENT] = [frequent] * len(known)
   return texts, {"seconds_per_text": generator.seconds_per_text}
+
+
+def _generator(
+  run: Evaluation,
+  writer: Writer,
+  params: Any,
+  *,
+  pairs: Sequence[Pair],
+  batch_size: int,
+) -> Generator:
+  return Generator(
+    writer,
+    params,
+    settings=run.settings.decoding,
+    mesh=run.mesh,
+    batch_size=batch_size,
+    prompt_length=max(len(writer.prompt(p.indication)) for p in pairs),
+    seed=run.settings.seed,
+  )
+
+
+def _samples(
+  run: Evaluation, split: Split, writer: Writer, params: Any
+) -> Samples | None:
+  pairs = split.pairs.pairs[: run.settings.training.samples]
+  if not pairs:
+    return None
+  shards = math.prod(run.mesh.shape[axis] for axis in BATCH_AXES)
+  generator = _generator(
+    run,
+    writer,
+    params,
+    pairs=pairs,
+    batch_size=-(-len(pairs) // shards) * shards,
+  )
+  return Samples(generator, pairs, split.seen([pair.film for pair in pairs]))

@@ -19,6 +19,8 @@ class TextSettings:
     train_split: films to learn from.
     validation_split: films that the best step comes from.
     test_split: films that are looked at once.
+    unit: 'study' keeps one film of every study in validation and test, so that
+      no report counts twice; training takes all films either way.
     section: what is written.
     indication: show the decoder why the film was taken.
     prior_studies: 'remove' leaves out sentences that compare with an earlier
@@ -33,6 +35,7 @@ class TextSettings:
   train_split: str = "train"
   validation_split: str = "validation"
   test_split: str = "test"
+  unit: Literal["study", "image"] = "study"
   section: Literal["findings", "impression", "report"] = "findings"
   indication: bool = False
   prior_studies: Literal["keep", "remove"] = "keep"
@@ -89,11 +92,28 @@ class StageSettings:
     train: which parameters move.
     steps: of the optimizer; 0 skips the stage.
     learning_rate: peak; half a cosine to 0 after the warm-up.
+    encoder_learning_rate: the same of the encoder; 0 leaves it as it is.
   """
 
   train: Literal["all", "projector", "projector_and_lora"] = "all"
   steps: int = 0
   learning_rate: float = 1e-4
+  encoder_learning_rate: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class MovesSettings:
+  """How films that an encoder learns from are moved; never mirrored.
+
+  Attributes:
+    degrees: largest turn either way.
+    shift: largest shift as a share of the side.
+    zoom: largest relative change of size.
+  """
+
+  degrees: float = 0.0
+  shift: float = 0.0
+  zoom: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,22 +123,26 @@ class TrainingSettings:
   Attributes:
     first: first stage.
     second: second stage, with a fresh optimizer.
+    moves: of films, in stages that train the encoder.
     batch_size: films per step.
     warmup_share: share of a stage's steps with a rising learning rate.
     weight_decay: of matrices.
     clip_norm: largest norm of a gradient.
     log_every: steps between two lines.
     evaluate_every: steps between two looks at validation, and checkpoints.
+    samples: validation films whose texts TensorBoard shows at each look.
   """
 
   first: StageSettings = StageSettings(steps=30_000, learning_rate=3e-4)
   second: StageSettings = StageSettings()
+  moves: MovesSettings = MovesSettings()
   batch_size: int = 64
   warmup_share: float = 0.03
   weight_decay: float = 0.01
   clip_norm: float = 1.0
   log_every: int = 50
   evaluate_every: int = 1000
+  samples: int = 4
 
   @property
   def stages(self) -> tuple[StageSettings, ...]:
@@ -126,9 +150,9 @@ class TrainingSettings:
     return tuple(s for s in (self.first, self.second) if s.steps)
 
   @property
-  def total_steps(self) -> int:
-    """Of all stages."""
-    return sum(stage.steps for stage in self.stages)
+  def trains_encoder(self) -> bool:
+    """Whether some stage moves the encoder."""
+    return any(stage.encoder_learning_rate for stage in self.stages)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,13 +176,16 @@ class ReportSettings:
     seed: of everything random.
     decoder: the embedded one, or a language model from a folder.
     dtype: of activations; parameters that train are float32.
-    cache_gib: patch tokens are computed once and kept on disk if they take no
-      more than this; else films are encoded in every step.
+    film_px: side of the square that the whole film is shown as; 0 leaves it to
+      the encoder.
+    cache_gib: what is shown of the films is made once and kept on disk if it
+      takes no more than this; else anew in every step.
   """
 
   seed: int = 0
   decoder: Literal["small", "language_model"] = "small"
   dtype: Literal["float32", "bfloat16"] = "float32"
+  film_px: int = 0
   cache_gib: float = 50.0
   text: TextSettings = TextSettings()
   small: SmallDecoderSettings = SmallDecoderSettings()

@@ -1,6 +1,6 @@
 """Trains a writer on pairs of film and text, stage by stage, resumably.
 
-The encoder is frozen and outside. Every stage keeps the step with the lowest
+Every stage keeps the step with the lowest
 validation loss. The order of pairs follows from the seed and the step alone.
 """
 
@@ -29,12 +29,11 @@ from scan42_jax.eval.reports.learning import (
   token_loss,
 )
 from scan42_jax.eval.reports.pairs import Pair
-from scan42_jax.eval.reports.patches import Patches
-from scan42_jax.eval.reports.placing import place_parameters
+from scan42_jax.eval.reports.patches import Seen
+from scan42_jax.eval.reports.placing import place_batch, place_parameters
 from scan42_jax.eval.reports.settings import TrainingSettings
 from scan42_jax.eval.reports.writer import Writer, training_rows
 from scan42_jax.guards import caught_signals
-from scan42_jax.sharding import batch_sharding
 from scan42_jax.telemetry import MetricWriter
 from scan42_jax.types import Array
 
@@ -45,12 +44,12 @@ class Material:
 
   Attributes:
     pairs: film and text.
-    patches: patch tokens of films.
+    seen: what is shown of films.
     length: tokens that rows are padded to.
   """
 
   pairs: Sequence[Pair]
-  patches: Patches
+  seen: Seen
   length: int
 
 
@@ -90,22 +89,13 @@ def batches(
 def make_batch(
   writer: Writer, material: Material, rows: Sequence[int]
 ) -> dict[str, np.ndarray]:
-  """Puts patches and tokens of some pairs together."""
+  """Puts films and tokens of some pairs together."""
   pairs = [material.pairs[row] for row in rows]
   texts = training_rows(writer, pairs, length=material.length)
   return {
-    "patches": material.patches([pair.film for pair in pairs]),
+    "seen": material.seen([pair.film for pair in pairs]),
     **dataclasses.asdict(texts),
   }
-
-
-def place(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, Array]:
-  """Splits a batch, which every process holds whole, over the mesh."""
-  sharding = batch_sharding(mesh)
-  return jax.tree.map(
-    lambda x: jax.make_array_from_callback(x.shape, sharding, x.__getitem__),
-    batch,
-  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +112,8 @@ class Course:
     workdir: of checkpoints and metrics.
     config: resolved settings as JSON values; a checkpoint of others is refused.
     say: takes a line for the user.
+    sample: parameters -> texts about some validation films, in Markdown, for
+      TensorBoard.
   """
 
   writer: Writer
@@ -133,6 +125,7 @@ class Course:
   workdir: pathlib.Path
   config: dict[str, Any]
   say: Callable[[str], None]
+  sample: Callable[[Any], str] | None = None
 
 
 def train(course: Course, params: Any) -> tuple[Any, dict[str, Any]]:
@@ -255,7 +248,7 @@ def _steps(course, stage, tools, *, state, frozen) -> StageState:
   pace = _Pace(course, tools, stage.steps)
   with caught_signals() as signals:
     for number in range(start + 1, stage.steps + 1):
-      batch = place(next(stream), course.mesh)
+      batch = place_batch(next(stream), course.mesh)
       state, loss = step(state, frozen, batch, jax.random.fold_in(key, number))
       pace.add(number, loss)
       last = number == stage.steps
@@ -276,6 +269,9 @@ def _judge(course, tools, evaluate, *, state, frozen) -> StageState:
   step = int(state.step)
   course.say(f"{tools.name} step {step} validation loss {loss:.4f}")
   tools.metrics.write(step, {"validation_loss": loss})
+  if course.sample is not None:
+    texts = course.sample(paths.unflatten({**frozen, **state.moving}))
+    tools.metrics.write_text(step, "validation texts", texts)
   if loss < float(state.best_loss):
     state = state.replace(
       best=jax.tree.map(jnp.copy, state.moving),
@@ -298,7 +294,7 @@ def validation_loss(course: Course, evaluate: Callable) -> float:
       [*rows, *[rows[-1]] * (size - len(rows))],
     )
     batch["weights"][len(rows) :] = 0
-    losses, tokens = evaluate(place(batch, course.mesh))
+    losses, tokens = evaluate(place_batch(batch, course.mesh))
     total, count = total + float(losses), count + float(tokens)
   return total / count
 

@@ -6,8 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
-import tokenizers
-from language_folders import write_language_model
+from language_folders import write_language_model, write_tokenizer
 
 from scan42_jax import paths
 from scan42_jax.eval.reports import building, training
@@ -50,21 +49,7 @@ SETTINGS = ReportSettings(
 def _folder(folder, template="qwen2", *, vocab_size=320):
   """A random Qwen2 with a tokenizer that has the template's tokens."""
   write_language_model(folder, "qwen2", vocab_size=vocab_size)
-  chosen = TEMPLATES[template]
-  byte_level = tokenizers.pre_tokenizers.ByteLevel
-  inner = tokenizers.Tokenizer(tokenizers.models.BPE())
-  inner.pre_tokenizer = byte_level(add_prefix_space=False)
-  inner.decoder = tokenizers.decoders.ByteLevel()
-  inner.train_from_iterator(
-    TEXTS,
-    tokenizers.trainers.BpeTrainer(
-      vocab_size=300,
-      special_tokens=sorted({*chosen.ends, chosen.pad, "<|im_start|>"}),
-      initial_alphabet=byte_level.alphabet(),
-      show_progress=False,
-    ),
-  )
-  inner.save(str(folder / "tokenizer.json"))
+  write_tokenizer(folder, TEXTS, template=template)
   return folder
 
 
@@ -175,6 +160,10 @@ def test_what_does_not_fit_is_named(tmp_path):
   with pytest.raises(ValueError, match=r"no token '</s>'.*another language"):
     _build(folder, other)
   values = json.loads((folder / "config.json").read_text())
+  short = values | {"max_position_embeddings": 20}
+  (folder / "config.json").write_text(json.dumps(short))
+  with pytest.raises(ValueError, match=r"before its report, and .* allows 20"):
+    _build(folder)
   (folder / "config.json").write_text(json.dumps(values | {"vocab_size": 100}))
   with pytest.raises(ValueError, match=r"tokens, config.json says 100"):
     _build(folder)

@@ -15,6 +15,7 @@ def _example(number, **fields):
     "report": "",
     "indication": "",
     "labels": [0, 1],
+    "view": "PA",
     **fields,
   }
 
@@ -85,3 +86,27 @@ def test_a_patient_in_two_splits_is_refused():
   )
   with pytest.raises(ValueError, match="patient_id p is in two splits"):
     pairs.check_apart({"train": one, "test": other})
+
+
+def test_films_of_a_patient_with_one_report_are_a_study():
+  def film(number, **fields):
+    return _example(number, patient_id="p", report="FINDINGS: x.", **fields)
+
+  examples = [
+    film(0, view="LATERAL"),
+    film(1, view="AP"),
+    film(2, view="PA"),
+    film(3, view="PA"),
+    film(4) | {"report": "FINDINGS: y."},
+    film(5) | {"patient_id": "q"},
+    # Nothing tells which study these are of.
+    _example(6, patient_id="", report="FINDINGS: x."),
+    _example(7, patient_id="", report="FINDINGS: x."),
+    _example(8, patient_id="p"),
+  ]
+  found = pairs.read_pairs(examples, TextSettings())
+  assert found.num_studies == 6
+  kept = pairs.one_film_a_study(found)
+  assert [pair.film for pair in kept.pairs] == [2, 4, 5, 6, 7, 8]
+  assert kept.counts["further films of a study"] == 3
+  assert kept.counts["films"] == 9

@@ -1,13 +1,16 @@
 """Training: fits pairs, follows the film, keeps the best step, resumes."""
 
+import dataclasses
 import os
 import signal
 
 import jax
 import numpy as np
 import pytest
+from tiny_encoder import write_encoder
 
 from scan42_jax import paths
+from scan42_jax.encoder import load_encoder
 from scan42_jax.eval.reports import building, learning, training
 from scan42_jax.eval.reports.decoding import DecodingSettings
 from scan42_jax.eval.reports.generation import Generator, Stopped, write_all
@@ -167,6 +170,21 @@ def test_rows_end_where_reports_end_and_weigh_only_reports(tmp_path):
     assert not rows.valid[row, counted[-1] + 1 :].any()
 
 
+def test_reports_over_the_limit_are_cut_and_counted(tmp_path):
+  long = dataclasses.replace(PAIRS[0], text=PAIRS[0].text * 9)
+  course, _ = _course(tmp_path)
+  writer = course.writer
+  assert longest_row(writer, PAIRS)[1] == 0
+  length, cut = longest_row(writer, [*PAIRS, long])
+  assert cut == 1 and length == 32
+  rows = training_rows(writer, [long], length=length)
+  text = rows.tokens[0][np.flatnonzero(rows.weights[0]) + 1]
+  # Cut at the limit, without an end that the report does not have there.
+  assert len(text) == SETTINGS.text.max_report_tokens
+  assert writer.ending.ends[0] not in text
+  assert long.text.startswith(writer.tokenizer.decode(text))
+
+
 def test_parameters_outside_a_stage_stand_still(tmp_path):
   leaves = {
     "projector/fc1/kernel": np.ones((2, 2), np.float32),
@@ -186,6 +204,82 @@ def test_parameters_outside_a_stage_stand_still(tmp_path):
     updates, state = optimizer.update(gradients, state, moving)
   assert np.all(updates["projector/fc1/kernel"] != 0)
   assert np.all(updates["language_model/block_00/attn/query/lora_a"] == 0)
+
+
+def test_an_encoder_moves_only_in_stages_that_give_it_a_rate():
+  leaves = {
+    "encoder/block_00/mlp/fc1/kernel": np.ones((2, 2), np.float32),
+    "block_00/mlp/fc1/kernel": np.ones((2, 2), np.float32),
+  }
+  still = StageSettings(steps=5, learning_rate=0.1)
+  learns = dataclasses.replace(still, encoder_learning_rate=0.01)
+  moving, frozen = learning.part_leaves(paths.unflatten(leaves), [still])
+  assert list(frozen) == ["encoder/block_00/mlp/fc1/kernel"]
+  moving, frozen = learning.part_leaves(
+    paths.unflatten(leaves), [still, learns]
+  )
+  assert not frozen
+  for stage, rate in ((still, 0), (learns, 0.01)):
+    optimizer = learning.make_optimizer(SETTINGS.training, stage)
+    state = optimizer.init(moving)
+    gradients = jax.tree.map(np.ones_like, moving)
+    for _ in range(2):
+      updates, state = optimizer.update(gradients, state, moving)
+    decoder = np.abs(updates["block_00/mlp/fc1/kernel"]).max()
+    encoder = np.abs(updates["encoder/block_00/mlp/fc1/kernel"]).max()
+    assert encoder == pytest.approx(decoder * rate / 0.1, rel=1e-4)
+
+
+def test_an_encoder_learns_with_its_decoder(tmp_path):
+  encoder = load_encoder(write_encoder(tmp_path / "encoder"))
+  low = np.random.default_rng(1).integers(0, 256, (4, 6, 6), np.uint8)
+  films = low.repeat(4, axis=1).repeat(4, axis=2)
+  stage = dataclasses.replace(
+    SETTINGS.training.first, encoder_learning_rate=1e-3
+  )
+  settings = dataclasses.replace(
+    SETTINGS, training=dataclasses.replace(SETTINGS.training, first=stage)
+  )
+  mesh = _mesh(2)
+  writer, start = building.build(
+    settings,
+    PAIRS,
+    mesh=mesh,
+    sight=building.Sight((6, 6), encoder.config.width),
+    workdir=tmp_path,
+    folder=None,
+    encoder=encoder,
+  )
+  length, _ = longest_row(writer, PAIRS)
+  material = training.Material(PAIRS, lambda rows: films[rows], length)
+  seen = []
+  course = training.Course(
+    writer=writer,
+    train=material,
+    validation=material,
+    settings=settings.training,
+    seed=0,
+    mesh=mesh,
+    workdir=tmp_path,
+    config={},
+    say=lambda line: None,
+    sample=lambda params: seen.append(sorted(params)) or "text",
+  )
+  params, _ = training.train(course, start)
+  generator = _generator(writer, params, mesh=mesh)
+  order = [2, 0, 3, 1]
+  written = generator.write(films[order], PAIRS)
+  assert written == [TEXTS[i] for i in order]
+  before, after = (
+    paths.flatten(tree["encoder"])
+    for tree in ({"encoder": encoder.params}, params)
+  )
+  kernel = "block_00/attn/qkv/kernel"
+  assert not np.array_equal(before[kernel], after[kernel])
+  assert len(seen) == 3 and "encoder" in seen[0]
+  # What others loaded is as it was.
+  again = load_encoder(tmp_path / "encoder").params
+  jax.tree.map(np.testing.assert_array_equal, encoder.params, again)
 
 
 def test_a_stopped_generation_goes_on(tmp_path, trained):
