@@ -65,6 +65,7 @@ def get_config() -> ml_collections.ConfigDict:
       "checkpoint_every": 350,
       "monitor_every": 350,
       "monitor_films": 300,
+      "report_films": 4,  # Drawn films are nobody's.
       "linear_probe": True,
     }
   )

@@ -10,17 +10,13 @@ from __future__ import annotations
 
 import os
 import pathlib
+import runpy
 import sys
 
-import jax
 from absl import app, flags, logging
-from jax.experimental import multihost_utils
 from ml_collections import config_flags
 
-from scan42_jax import command_line, train
-from scan42_jax.data import assembly, finished
-from scan42_jax.datasets.phantom import Phantom
-from scan42_jax.datasets.reading import Options
+from scan42_jax import command_line
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Python file with get_config().", lock_config=True
@@ -41,6 +37,11 @@ _DISTRIBUTED = flags.DEFINE_bool(
 
 def main(argv: list[str]) -> None:
   """Trains; a user's mistake ends in one line and exit code 1."""
+  # Imported here, so that --help and a wrong flag are answered at once.
+  import jax
+
+  from scan42_jax import train
+
   workdir = pathlib.Path(_WORKDIR.value).expanduser()
   try:
     if len(argv) > 1:
@@ -53,6 +54,8 @@ def main(argv: list[str]) -> None:
       jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
     data_dir = pathlib.Path(_DATA_DIR.value).expanduser()
     _make_phantom(data_dir)
+    if jax.process_index() == 0:
+      _write_environment(workdir)
     stopped = train.train_and_evaluate(_CONFIG.value, workdir, data_dir)
   except (ValueError, OSError, FloatingPointError) as error:
     command_line.explain(error, workdir)
@@ -60,8 +63,31 @@ def main(argv: list[str]) -> None:
     sys.exit(128 + stopped)  # As a shell reports it: the job is not done.
 
 
+def _write_environment(workdir: pathlib.Path) -> None:
+  """Stores the command and the config file's own values, for the report."""
+  from scan42_jax.run_report.environment import write_environment
+  from scan42_jax.settings import Settings, build, to_json
+
+  path = config_flags.get_config_filename(flags.FLAGS["config"])
+  path, _, argument = path.partition(":")
+  base = runpy.run_path(path)["get_config"](*filter(None, [argument]))
+  write_environment(
+    workdir,
+    command=["python", "-m", "scan42_jax.main", *sys.argv[1:]],
+    base_name=":".join(filter(None, [pathlib.Path(path).name, argument])),
+    base=to_json(build(Settings, base, "config")),
+  )
+
+
 def _make_phantom(data_dir: pathlib.Path) -> None:
   """Makes the embedded dataset, which needs no release, unless it is there."""
+  import jax
+  from jax.experimental import multihost_utils
+
+  from scan42_jax.data import assembly, finished
+  from scan42_jax.datasets.phantom import Phantom
+  from scan42_jax.datasets.reading import Options
+
   if "phantom" not in _CONFIG.value.data.datasets:
     return
   folder = data_dir / "phantom" / str(Phantom.VERSION)

@@ -123,6 +123,8 @@ class LoopSettings:
     keep_checkpoints: newest ones kept.
     monitor_every: k-NN and collapse monitors on held-out films; 0 for never.
     monitor_films: films that the monitors look at, at most.
+    report_films: films whose crops and patches are drawn into report.html; 0
+      keeps pictures of films out of the work folder.
     linear_probe: after the last step, compare a linear probe on the encoder
       with one on the encoder it started from.
     max_skipped_in_a_row: steps with NaN or Inf before the run gives up.
@@ -133,6 +135,7 @@ class LoopSettings:
   keep_checkpoints: int = 3
   monitor_every: int = 2500
   monitor_films: int = 2000
+  report_films: int = 0
   linear_probe: bool = False
   max_skipped_in_a_row: int = 10
 
@@ -381,6 +384,10 @@ def _problems(s: Settings) -> typing.Iterator[tuple[bool, str]]:
     s.drift.action == "stop" and not (s.init_from and s.loop.monitor_every),
     "config.drift.action='stop' needs config.init_from, for something to drift"
     " from, and config.loop.monitor_every, for somebody to look",
+  )
+  yield (
+    not 0 <= s.loop.report_films <= 16,
+    f"config.loop.report_films={s.loop.report_films} is not in 0..16",
   )
   for name in ("log_every", "checkpoint_every", "keep_checkpoints"):
     value = getattr(s.loop, name)

@@ -31,6 +31,8 @@ from scan42_jax.program import (
   state_shapes,
   state_shardings,
 )
+from scan42_jax.run_report.differences import differences
+from scan42_jax.run_report.writing import RunReport
 from scan42_jax.settings import Settings, adopt_encoder, from_json, to_json
 from scan42_jax.train_step import TrainState, init_state
 from scan42_jax.types import Films, Params
@@ -54,7 +56,8 @@ def train_and_evaluate(
 
   Args:
     config: see settings.py.
-    workdir: gets checkpoints, metrics.jsonl, TensorBoard files, config.json.
+    workdir: gets checkpoints, metrics.jsonl, TensorBoard files, config.json
+      and report.html.
     data_dir: prepared datasets.
 
   Returns:
@@ -80,8 +83,13 @@ def train_and_evaluate(
     run.write_data(workdir)
     telemetry.log_parameters(state.student)
     writer = telemetry.MetricWriter(workdir, active=jax.process_index() == 0)
+    report = RunReport(
+      workdir, settings, active=jax.process_index() == 0, say=_say
+    )
+    # Called in the other order: the page tells all that the writer wrote.
+    stack.callback(report.close)
     stack.callback(writer.close)
-    state = run.loop(state, checkpoints, writer, signals)
+    state = run.loop(state, checkpoints, writer, report=report, signals=signals)
     if not signals and settings.loop.linear_probe:
       run.compare_with_start(state, workdir)
   return signals[0] if signals else None
@@ -154,6 +162,8 @@ class Run:
     state: TrainState,
     checkpoints: Checkpoints,
     writer: telemetry.MetricWriter,
+    *,
+    report: RunReport,
     signals: list[signal.Signals],
   ) -> TrainState:
     """Trains to the last step or to a signal, whichever comes first."""
@@ -173,8 +183,10 @@ class Run:
     with contextlib.closing(self._stream(step)) as stream:
       while step < total and not signals:
         asked = time.monotonic()
-        films = self._place(next(stream))
+        films = next(stream)
         waited_s = time.monotonic() - asked
+        report.see(films)
+        films = self._place(films)
         state, metrics = train_step(state, films)
         step += 1
         # Blocks until the step before this one is done: two are in flight.
@@ -188,11 +200,15 @@ class Run:
         save = _is_time(step, every.checkpoint_every, total)
         if _is_time(step, every.monitor_every, total):
           save |= self._monitor(step, state, checkpoints, writer)
+          if every.report_films:
+            report.add_components(step, *self._held_out.look(state.teacher))
+          report.refresh()
           progress.restart(step)
         if checkpoints.reached_preemption(step):
           signals.append(signal.SIGTERM)
         if save or signals:
           checkpoints.save(step, state, config)
+          report.refresh()
           progress.restart(step)
     guard.finish()
     checkpoints.wait()
@@ -305,10 +321,8 @@ class Run:
 
   def _accept(self, stored: dict[str, Any]) -> None:
     """Refuses a checkpoint of another architecture; tells what else differs."""
-    differences = _differences(
-      to_json(from_json(stored)), to_json(self._settings)
-    )
-    for name, (theirs, ours) in differences.items():
+    changes = differences(to_json(from_json(stored)), to_json(self._settings))
+    for name, (theirs, ours) in changes.items():
       if name.split(".")[0] in _ARCHITECTURE:
         raise ValueError(
           f"the checkpoint is of another architecture: config.{name} is"
@@ -317,17 +331,6 @@ class Run:
         )
       if name.split(".")[0] not in _HOUSEKEEPING:
         _say(f"config.{name} was {theirs} before and is {ours} from here on")
-
-
-def _differences(before: Any, now: Any) -> dict[str, tuple[Any, Any]]:
-  """Returns 'a.b' -> (before, now) for every leaf that differs."""
-  if not isinstance(before, dict):
-    return {} if before == now else {"": (before, now)}
-  found = {}
-  for name in before:
-    for rest, pair in _differences(before[name], now[name]).items():
-      found[f"{name}.{rest}".rstrip(".")] = pair
-  return found
 
 
 def _is_time(step: int, every: int, total: int) -> bool:

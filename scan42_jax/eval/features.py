@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +21,7 @@ from scan42_jax.datasets.labels import label_targets
 from scan42_jax.eval.tokens import pooled_tokens
 from scan42_jax.models.vit import VisionTransformer
 from scan42_jax.sharding import BATCH_AXES, batch_sharding, replicated
-from scan42_jax.types import Array, Bool, Films, Float, Params
+from scan42_jax.types import Array, Bool, Films, Float, Params, UInt8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +140,8 @@ class FilmReader:
     std: Sequence[float],
     equalize: bool,
   ):
-    self._mesh = mesh
+    self._encoder, self._mesh = encoder, mesh
+    self._size_px, self._statistics = size_px, (mean, std)
     self._canvas_px, self._equalize = canvas_px, equalize
     self._features = make_feature_function(
       encoder, mesh, size_px=size_px, mean=mean, std=std
@@ -171,3 +173,35 @@ class FilmReader:
       patients=[example["patient_id"] for example in examples][:limit],
       label_names=source.label_names,
     )
+
+  def look(
+    self, params: Params, source: FilmSource, *, count: int
+  ) -> tuple[UInt8[np.ndarray, "N s s"], Float[np.ndarray, "N h w D"]]:
+    """Returns the first films as the encoder sees them, and their patches.
+
+    Few films: every device takes all of them.
+    """
+    batches = evaluation_films(
+      source,
+      canvas_px=self._canvas_px,
+      equalize=self._equalize,
+      batch_size=min(count, len(source)),
+    )
+    films, _ = next(batches)
+    films = place(films, replicated(self._mesh))
+    views, patches = self._patches(params, films)
+    side = self._size_px // self._encoder.config.patch_size
+    views = np.asarray(views).clip(0, 255).astype(np.uint8)
+    return views, np.asarray(patches).reshape(len(views), side, side, -1)
+
+  @functools.cached_property
+  def _patches(self):
+    mean, std = self._statistics
+
+    def see(params, films):
+      views = whole_film(films, size_px=self._size_px)
+      images = image_ops.normalize(views, mean, std)
+      (output,) = self._encoder.apply({"params": params}, images)
+      return views, output.patches.astype(jnp.float32)
+
+    return jax.jit(see, out_shardings=replicated(self._mesh))

@@ -6,6 +6,7 @@ import functools
 import pathlib
 from typing import Any
 
+import numpy as np
 from jax.sharding import Mesh
 
 from scan42_jax.data.sources import FilmSource, open_films
@@ -14,7 +15,7 @@ from scan42_jax.eval.features import FilmReader, LabelledFeatures
 from scan42_jax.eval.linear_probe import compare_probes
 from scan42_jax.eval.monitors import held_out_monitors
 from scan42_jax.settings import Settings
-from scan42_jax.types import Array, Float, Params
+from scan42_jax.types import Array, Float, Params, UInt8
 
 
 class HeldOut:
@@ -63,6 +64,13 @@ class HeldOut:
     if self._start is not None:
       monitors |= drift_monitors(films, self._start)
     return monitors
+
+  def look(
+    self, teacher: Params
+  ) -> tuple[UInt8[np.ndarray, "N s s"], Float[np.ndarray, "N h w D"]]:
+    """Returns the first held-out films and their patches, for pictures."""
+    count = self._settings.loop.report_films
+    return self._reader.look(teacher["encoder"], self._monitored, count=count)
 
   def remember_start(self, encoder: Params) -> None:
     """Lets the monitors look for drift from this encoder from now on."""

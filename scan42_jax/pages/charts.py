@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -75,6 +75,7 @@ def line_chart(
   x_range: tuple[float, float] = (0.0, 1.0),
   y_range: tuple[float, float] = (0.0, 1.0),
   diagonal: bool = False,
+  height: int = _HEIGHT,
 ) -> str:
   """Draws lines over two linear axes.
 
@@ -85,25 +86,45 @@ def line_chart(
     x_range: ends of the axis.
     y_range: ends of the axis.
     diagonal: draw the line from corner to corner, as of a coin's ROC.
+    height: of the drawing without its legend; it is 440 wide.
   """
   named = [line for line in lines if line.name]
   rows = math.ceil(len(named) / 2)
-  parts = [_axes(x_label, y_label, x_range, y_range)]
+  bottom = height - _BOTTOM
+  parts = [_axes((x_label, y_label), x_range, y_range, bottom=bottom)]
   if diagonal:
     parts.append(
-      f'<path d="M{_LEFT} {_HEIGHT - _BOTTOM}L{_WIDTH - _RIGHT} {_TOP}" '
+      f'<path d="M{_LEFT} {bottom}L{_WIDTH - _RIGHT} {_TOP}" '
       'stroke="currentColor" stroke-opacity=".4" stroke-dasharray="4 4"/>'
     )
   for number, line in enumerate(lines):
-    parts.append(_line(line, number, x_range, y_range))
+    parts.append(_line(line, number, (x_range, y_range), bottom=bottom))
   for place, line in enumerate(named):
     x = 20 + place % 2 * (_WIDTH / 2 - 10)
-    y = _HEIGHT + 14 + place // 2 * 20
+    y = height + 14 + place // 2 * 20
     parts.append(
       f'<path d="M{x} {y - 4}h26" {_stroke(lines.index(line))}/>'
       + _text(x + 33, y, line.name)
     )
-  return _svg(_WIDTH, _HEIGHT + 20 * rows + 6, parts, f"{y_label} by {x_label}")
+  return _svg(_WIDTH, height + 20 * rows + 6, parts, f"{y_label} by {x_label}")
+
+
+def range_of(
+  values: Iterable[float], *, holds: Sequence[float] = ()
+) -> tuple[float, float]:
+  """Returns the ends of an axis that shows all values, with a little room.
+
+  Args:
+    values: those that are not finite do not count.
+    holds: what the axis shall show in any case, such as 0.
+  """
+  seen = [v for v in (*values, *holds) if math.isfinite(v)] or [0.0, 1.0]
+  low, high = min(seen), max(seen)
+  room = 0.05 * (high - low) or 0.05 * abs(high) or 0.5
+  return (
+    low if low in holds else low - room,
+    high if high in holds and low != high else high + room,
+  )
 
 
 def bar_chart(
@@ -211,8 +232,8 @@ def heat_table(
   return _svg(width, height, parts, f"{row_title} by {column_title}")
 
 
-def _axes(x_label, y_label, x_range, y_range) -> str:
-  bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+def _axes(labels, x_range, y_range, *, bottom: float) -> str:
+  right = _WIDTH - _RIGHT
   parts = [
     f'<rect x="{_LEFT}" y="{_TOP}" width="{right - _LEFT}" '
     f'height="{bottom - _TOP}" stroke="currentColor" stroke-opacity=".5"/>'
@@ -222,14 +243,14 @@ def _axes(x_label, y_label, x_range, y_range) -> str:
     parts.append(_grid(f"M{x:.1f} {_TOP}V{bottom}"))
     parts.append(_text(x, bottom + 18, f"{tick:g}", anchor="middle"))
   for tick in _ticks(*y_range):
-    y = _place_y(tick, y_range)
+    y = _place_y(tick, y_range, bottom)
     parts.append(_grid(f"M{_LEFT} {y:.1f}H{right}"))
     parts.append(_text(_LEFT - 7, y + 4, f"{tick:g}", anchor="end"))
   middle = (_TOP + bottom) / 2
   parts.append(
-    _text((_LEFT + right) / 2, _HEIGHT - 14, x_label, anchor="middle")
+    _text((_LEFT + right) / 2, bottom + 38, labels[0], anchor="middle")
     + f'<g transform="rotate(-90 15 {middle})">'
-    + _text(15, middle, y_label, anchor="middle")
+    + _text(15, middle, labels[1], anchor="middle")
     + "</g>"
   )
   return "".join(parts)
@@ -239,10 +260,10 @@ def _grid(path: str) -> str:
   return f'<path d="{path}" stroke="currentColor" stroke-opacity=".12"/>'
 
 
-def _line(line: Line, number: int, x_range, y_range) -> str:
+def _line(line: Line, number: int, ranges, *, bottom: float) -> str:
   x, y = _thinned(line.x), _thinned(line.y)
   points = [
-    (_place_x(a, x_range), _place_y(b, y_range))
+    (_place_x(a, ranges[0]), _place_y(b, ranges[1], bottom))
     for a, b in zip(x, y, strict=True)
     if not math.isnan(a + b)
   ]
@@ -270,9 +291,9 @@ def _place_x(value: float, ends: tuple[float, float]) -> float:
   return _LEFT + share * (_WIDTH - _RIGHT - _LEFT)
 
 
-def _place_y(value: float, ends: tuple[float, float]) -> float:
+def _place_y(value: float, ends: tuple[float, float], bottom: float) -> float:
   share = (min(max(value, ends[0]), ends[1]) - ends[0]) / (ends[1] - ends[0])
-  return _HEIGHT - _BOTTOM - share * (_HEIGHT - _BOTTOM - _TOP)
+  return bottom - share * (bottom - _TOP)
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -47,6 +47,28 @@ class Figure:
   wide: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class Section:
+  """A part of a page under a heading of its own.
+
+  Attributes:
+    title: heading; '' for none.
+    tables: first.
+    figures: then.
+    note: below the heading.
+    small: figures stand three in a row where there is room, not two, each
+      below its caption.
+    folded: the reader has to open it.
+  """
+
+  title: str
+  tables: Sequence[Table] = ()
+  figures: Sequence[Figure] = ()
+  note: str = ""
+  small: bool = False
+  folded: bool = False
+
+
 def render_page(
   title: str,
   *,
@@ -64,16 +86,41 @@ def render_page(
     figures: in reading order.
     notes: sentences that belong to every number of the page.
   """
+  return render_sections(
+    title,
+    [Section("", tables, figures)],
+    facts=facts,
+    notes=notes,
+  )
+
+
+def render_sections(
+  title: str,
+  sections: Sequence[Section],
+  *,
+  facts: Mapping[str, str],
+  notes: Sequence[str] = (),
+  reload_s: int | None = None,
+) -> str:
+  """Returns a page of several parts.
+
+  Args:
+    title: heading.
+    sections: in reading order.
+    facts: what was run on what, name and value; at the end.
+    notes: sentences that belong to the whole page; below its heading.
+    reload_s: seconds after which a browser shall read the page again.
+  """
+  reload = f'<meta http-equiv="refresh" content="{reload_s}">'
   parts = [
     '<!doctype html><html lang="en"><head><meta charset="utf-8">',
     '<meta name="viewport" content="width=device-width, initial-scale=1">',
+    reload if reload_s else "",
     f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>",
     f"<h1>{html.escape(title)}</h1>",
     *(f'<p class="note">{html.escape(note)}</p>' for note in notes),
-    *map(_table, tables),
-    '<div class="grid">',
-    *map(_figure, figures),
-    "</div><h2>How it was made</h2><dl>",
+    *map(_section, sections),
+    "<h2>How it was made</h2><dl>",
     *(
       f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
       for name, value in facts.items()
@@ -102,6 +149,23 @@ def text_table(table: Table) -> str:
   )
 
 
+def _section(section: Section) -> str:
+  heading = f"<h2>{html.escape(section.title)}</h2>" if section.title else ""
+  note = (
+    f'<p class="note">{html.escape(section.note)}</p>' if section.note else ""
+  )
+  kind = "grid small" if section.small else "grid"
+  figures = "".join(map(_figure, section.figures))
+  body = (
+    note
+    + "".join(map(_table, section.tables))
+    + (f'<div class="{kind}">{figures}</div>' if figures else "")
+  )
+  if section.folded:
+    return f"<details><summary>{heading}</summary>{body}</details>"
+  return heading + body
+
+
 def _table(table: Table) -> str:
   head = "".join(f"<th>{html.escape(c)}</th>" for c in table.columns)
   body = "".join(
@@ -109,9 +173,9 @@ def _table(table: Table) -> str:
     for row in table.rows
   )
   note = f'<p class="note">{html.escape(table.note)}</p>' if table.note else ""
+  heading = f"<h2>{html.escape(table.title)}</h2>" if table.title else ""
   return (
-    f"<h2>{html.escape(table.title)}</h2>"
-    f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+    heading + f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
     f"<tbody>{body}</tbody></table></div>{note}"
   )
 
@@ -143,6 +207,11 @@ _STYLE = (
   "border-bottom:1px solid var(--line)}th{font-weight:600}"
   ".grid{display:grid;gap:28px;grid-template-columns:1fr;margin-top:1.6em}"
   "@media(min-width:820px){.grid{grid-template-columns:repeat(2,1fr)}}"
+  "@media(min-width:820px){.small{grid-template-columns:repeat(3,1fr)}}"
+  ".small{gap:14px 28px;margin-top:.4em}"
+  ".small figure{display:flex;flex-direction:column-reverse;"
+  "justify-content:flex-end}"
+  "summary{cursor:pointer}summary h2{display:inline-block;margin:1em 0 .5em}"
   "figure{margin:0;min-width:0}"
   # On a phone a wide figure is scrolled, not shrunk until nobody can read it.
   ".wide{grid-column:1/-1;overflow-x:auto}.wide svg{min-width:520px}"

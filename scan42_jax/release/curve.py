@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from scan42_jax.release.history import Series
+from scan42_jax.run_report.history import Series
 
 _PANELS = (
   ("loss", "training loss"),

@@ -18,8 +18,8 @@ import numpy as np
 from scan42_jax.data.sources import open_films
 from scan42_jax.models.vit import ViTConfig
 from scan42_jax.release.curve import draw_curves
-from scan42_jax.release.history import Series, read_history
 from scan42_jax.release.terms import license_of, public_name
+from scan42_jax.run_report.history import Series, read_history
 from scan42_jax.settings import ScheduleSettings, Settings, build
 from scan42_jax.weights.dinov2_file import read_dinov2
 from scan42_jax.weights.hub_cache import find_snapshot, looks_like_id

@@ -1,6 +1,6 @@
 """Metrics of a run as series, whatever happened to the run."""
 
-from scan42_jax.release.history import read_history
+from scan42_jax.run_report.history import read_history
 
 
 def test_series_end_at_the_step_and_later_lines_win(tmp_path):

@@ -1,0 +1,1 @@
+"""One page per pretraining run, and one that compares runs."""
