@@ -1,4 +1,4 @@
-"""What the binaries share: a user's mistake ends in one clear line."""
+"""What the binaries share: help, config files, one clear line for a mistake."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import NoReturn
 
 from absl import flags
 
+_HELP = {"--help", "-help", "-h", "--helpshort"}
+_PACKAGE = pathlib.Path(__file__).parent
+
 
 def parse_flags(argv: list[str]) -> list[str]:
   """Parses flags; whatever is wrong with them or the config is one line."""
-  for flag in argv:
-    name, _, value = flag.partition("=")
-    path = value.split(":")[0]
-    if name == "--config" and not pathlib.Path(path).is_file():
-      stop(f"{path}: no such config file")
+  if _HELP & set(argv[1:]):
+    print(help_text())
+    sys.exit(0)
+  argv = _with_config_found(argv)
   try:
     return flags.FLAGS(argv)
   except (LookupError, AttributeError) as error:
@@ -26,6 +28,52 @@ def parse_flags(argv: list[str]) -> list[str]:
   except (flags.Error, TypeError, ValueError, OSError) as error:
     # A config file that raises comes with its traceback; the end says why.
     stop(str(error).strip().splitlines()[-1])
+
+
+def help_text() -> str:
+  """Returns what a binary says of itself, and its own flags."""
+  module = sys.modules["__main__"]
+  listed = flags.FLAGS.main_module_help().strip().splitlines()
+  # The first line is the path of the module.
+  text = f"{(module.__doc__ or '').strip()}\n\nFlags:\n\n"
+  return text + "\n".join(line for line in listed[1:] if "'None'" not in line)
+
+
+def find_config(path: str) -> pathlib.Path | None:
+  """Finds a config file here or, by the name it has in the project, there.
+
+  Installed, the project's configs lie inside the package; in a checkout, beside
+  it.
+  """
+  for folder in (pathlib.Path(), _PACKAGE, _PACKAGE.parent):
+    if (folder / path).is_file():
+      return folder / path
+  return None
+
+
+def _with_config_found(argv: list[str]) -> list[str]:
+  argv = list(argv)
+  for i, flag in enumerate(argv):
+    name, equals, value = flag.partition("=")
+    if name not in ("--config", "-config"):
+      continue
+    if not equals and i + 1 < len(argv):
+      value = argv.pop(i + 1)  # Given as two words.
+    path, colon, argument = value.partition(":")
+    found = find_config(path)
+    if found is None:
+      ours = ", ".join(_our_configs())
+      stop(f"{path}: no such config file; scan42_jax has {ours}")
+    argv[i] = f"--config={found}{colon}{argument}"
+  return argv
+
+
+def _our_configs() -> list[str]:
+  names = set()
+  for folder in (_PACKAGE, _PACKAGE.parent):
+    files = (folder / "configs").rglob("*.py")
+    names |= {str(file.relative_to(folder)) for file in files}
+  return sorted(name for name in names if "__" not in name)
 
 
 def explain(error: Exception, workdir: pathlib.Path | None = None) -> NoReturn:

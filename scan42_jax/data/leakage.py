@@ -14,6 +14,8 @@ import sys
 
 from absl import app, flags, logging
 
+from scan42_jax import command_line
+
 _DATA_DIR = flags.DEFINE_string(
   "data_dir", None, "Folder of the prepared datasets.", required=True
 )
@@ -123,4 +125,4 @@ def _num_workers() -> int:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, flags_parser=command_line.parse_flags)

@@ -14,6 +14,7 @@ import sys
 
 from absl import app, flags, logging
 
+from scan42_jax import command_line
 from scan42_jax.data.beam import BeamSettings
 from scan42_jax.datasets.reading import Options
 
@@ -154,4 +155,4 @@ def _stop(line: str) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, flags_parser=command_line.parse_flags)

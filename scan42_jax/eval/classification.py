@@ -13,14 +13,10 @@ from __future__ import annotations
 import pathlib
 import sys
 
-import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from scan42_jax import command_line
-from scan42_jax.eval.classifying import evaluate
-from scan42_jax.eval.settings import build_eval
-from scan42_jax.guards import caught_signals
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Python file with get_config().", lock_config=True
@@ -41,6 +37,13 @@ _DATA_DIR = flags.DEFINE_string(
 
 def main(argv: list[str]) -> None:
   """Evaluates; a user's mistake ends in one line and exit code 1."""
+  # Imported here, so that --help and a wrong flag are answered at once.
+  import jax
+
+  from scan42_jax.eval.classifying import evaluate
+  from scan42_jax.eval.settings import build_eval
+  from scan42_jax.guards import caught_signals
+
   workdir = pathlib.Path(_WORKDIR.value).expanduser()
   try:
     if len(argv) > 1:

@@ -14,7 +14,6 @@ import pathlib
 from absl import app, flags, logging
 
 from scan42_jax import command_line
-from scan42_jax.eval.comparison import compare
 
 _OUTPUT = flags.DEFINE_string(
   "output", None, "Folder of comparison.md and comparison.html; default: B."
@@ -25,6 +24,9 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of the resamples.")
 
 def main(argv: list[str]) -> None:
   """Compares; a user's mistake ends in one line and exit code 1."""
+  # Imported here, so that --help and a wrong flag are answered at once.
+  from scan42_jax.eval.comparison import compare
+
   try:
     if len(argv) != 3:
       raise ValueError("give the work folders of two evaluations: A B")

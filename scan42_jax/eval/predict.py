@@ -15,11 +15,6 @@ import pathlib
 from absl import app, flags, logging
 
 from scan42_jax import command_line
-from scan42_jax.datasets.film_files import find_films
-from scan42_jax.eval.adapted import load_model
-from scan42_jax.eval.prediction import predict_files
-from scan42_jax.eval.segmenting.mask_prediction import predict_masks
-from scan42_jax.eval.segmenting.segmenter import is_segmenter, load_segmenter
 
 _MODEL = flags.DEFINE_string(
   "model", None, "Work folder of a finished evaluation.", required=True
@@ -34,6 +29,9 @@ _OUTPUT = flags.DEFINE_string(
 
 def main(argv: list[str]) -> None:
   """Scores the films; a user's mistake ends in one line and exit code 1."""
+  # Imported here, so that --help and a wrong flag are answered at once.
+  from scan42_jax.datasets.film_files import find_films
+
   try:
     if len(argv) > 1:
       raise ValueError(f"unexpected argument {argv[1]!r}; settings are flags")
@@ -53,6 +51,11 @@ def main(argv: list[str]) -> None:
 
 def _predict(folder: pathlib.Path, files: list[str]) -> tuple[int, int]:
   """Returns numbers of films that were scored and that were refused."""
+  from scan42_jax.eval.adapted import load_model
+  from scan42_jax.eval.prediction import predict_files
+  from scan42_jax.eval.segmenting.mask_prediction import predict_masks
+  from scan42_jax.eval.segmenting.segmenter import is_segmenter, load_segmenter
+
   workdir = pathlib.Path(_MODEL.value).expanduser()
   output = pathlib.Path(_OUTPUT.value).expanduser()
   if is_segmenter(workdir):
