@@ -1,0 +1,1 @@
+"""What the doctor looks at: machine, data, and one step of training."""
