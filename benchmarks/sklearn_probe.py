@@ -4,7 +4,7 @@
 
 WORKDIR is that of `--config.protocol=logistic`. Prints the AUROC on test films
 of both, of each label and of their mean; strengths are chosen on validation
-films in the same way. Needs scikit-learn, of requirements-dev.txt.
+films in the same way. Needs scikit-learn, of the extra [dev].
 """
 
 import argparse
