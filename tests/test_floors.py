@@ -55,7 +55,7 @@ FLOORS = {
     "settings",
     "train_step",
   ],
-  5: ["eval.", "run_report.", "config", "compute", "program"],
+  5: ["eval.", "pictures.", "run_report.", "config", "compute", "program"],
   6: [
     "train",
     "data.workers",
@@ -75,8 +75,8 @@ FLOORS = {
     "data.verify",
     "checkup.",
     "extraction.",
-    "pictures.",
     "release.",
+    "showroom.",
   ],
   7: [
     "main",
@@ -119,12 +119,14 @@ ONLY_IN = {
     "pictures.drawing",
     "release.curve",
     "run_report.pictures",
+    "showroom.looking",
   ],
   "grain": ["data.mixture", "data.pipeline"],
   "orbax": ["checkpoint"],
   "clu": ["telemetry"],
   "tensorboard": ["telemetry"],
   "pyarrow": ["extraction.outputs"],
+  "gradio": ["showroom.interface"],
   "flax.linen": ["models."],
   "ml_collections": ["config", "train", "main", "plan", "eval."],
 }

@@ -14,7 +14,7 @@ from scan42_jax.data.images import RejectedFilm, read_film
 from scan42_jax.datasets.film_files import find_films
 from scan42_jax.encoder import Encoder
 from scan42_jax.models.attention import encode_with_attention
-from scan42_jax.models.vit import VisionTransformer
+from scan42_jax.models.vit import VisionTransformer, ViTConfig
 from scan42_jax.pictures import page
 from scan42_jax.pictures.drawing import Canvas
 from scan42_jax.pictures.figures import (
@@ -71,7 +71,7 @@ def write_gallery(
     OSError: the folder cannot be written.
   """
   output.mkdir(parents=True, exist_ok=True)
-  films = list(_look_at_all(encoder, images, say))
+  films = list(look_at_films(encoder, images, say))
   if not films:
     raise ValueError(f"none of {len(images)} images can be used")
   beside = output / "index.html.tmp"
@@ -104,12 +104,11 @@ def _named(path: pathlib.Path) -> list[pathlib.Path]:
   return matches
 
 
-def _look_at_all(
+def look_at_films(
   encoder: Encoder, images: Sequence[pathlib.Path], say: Callable[[str], None]
 ) -> Iterator[SeenFilm]:
   """Encodes one film after the other; what cannot be used is said."""
-  net = VisionTransformer(encoder.config)
-  look = jax.jit(functools.partial(encode_with_attention, net))
+  look = _looking(encoder.config)
   for path in images:
     try:
       film = read_film(path)
@@ -122,6 +121,14 @@ def _look_at_all(
     pixels = encoder.prepare([film.pixels])
     output, attention = look(encoder.params, pixels)
     yield _seen_film(encoder, path, film, pixels, output, attention)
+
+
+@functools.lru_cache(maxsize=1)
+def _looking(config: ViTConfig):
+  """Compiles an encoder that tells its attention, once for many calls."""
+  return jax.jit(
+    functools.partial(encode_with_attention, VisionTransformer(config))
+  )
 
 
 def _seen_film(encoder, path, film, pixels, output, attention) -> SeenFilm:

@@ -1,0 +1,1 @@
+"""A film in a browser: what encoder and heads make of it."""
