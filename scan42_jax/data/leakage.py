@@ -1,6 +1,6 @@
 """Looks for films and patients that pretraining and evaluation share.
 
-  python -m scan42_jax.data.leakage --data_dir=DIR --pretraining=A,B \
+  python -m scan42_jax.data.leakage --data_dir=DIR --pretraining=A,B
     --evaluation=C,D --output=DIR
 
 Writes leakage.html and leakage.csv to the output, and the list of films that

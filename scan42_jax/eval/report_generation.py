@@ -1,6 +1,6 @@
 """Trains a decoder to write reports from films, and scores what it writes.
 
-  python -m scan42_jax.eval.report_generation --config=configs/eval/iu_xray.py \
+  python -m scan42_jax.eval.report_generation --config=configs/eval/iu_xray.py
     --encoder=SRC --workdir=W --data_dir=D
 
 Flags and error messages; eval/reports does the rest. The same command goes on

@@ -81,8 +81,6 @@ def test_sound_data_is_counted(data_dir, seconds, hashed):
 
 
 def test_damage_is_named_and_the_binary_says_so(data_dir, tmp_path):
-  import shutil
-
   copy = tmp_path / "copy"
   shutil.copytree(data_dir, copy)
   (shard,) = copy.glob("folder/*/folder-train.array_record*")
