@@ -1,6 +1,6 @@
 """Shows in a browser what an encoder makes of single films.
 
-  python -m scan42_jax.demo --encoder=SRC [--head=DIR] [--films=DIR]
+  python -m scan42_jax.demo --encoder=SRC --head=DIR --films=DIR
 
 Drop a DICOM, PNG or JPEG: attention, components, masks and findings of heads,
 nearest films of a folder. On this machine alone; needs the extra [demo].

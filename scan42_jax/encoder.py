@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -82,7 +83,7 @@ class Encoder:
     """Its definition, for what takes `params` and pixels itself."""
     return VisionTransformer(self.config, self.dtype)
 
-  def with_preprocessing(self, **changes) -> Encoder:
+  def with_preprocessing(self, **changes: Any) -> Encoder:
     """Returns the encoder with films prepared in another way.
 
     Args:

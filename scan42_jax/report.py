@@ -1,6 +1,6 @@
 """Writes the page of a pretraining run, or one that compares runs.
 
-  python -m scan42_jax.report WORKDIR [WORKDIR...] [--output=page.html]
+  python -m scan42_jax.report WORKDIR WORKDIR --output=page.html
 
 A run keeps WORKDIR/report.html up to date by itself; this makes it anew, for
 runs of older versions too, or puts several beside each other.

@@ -178,7 +178,9 @@ class Reading:
 Loader = Callable[[Row, Options], tuple[images.Film, Mapping[str, bytes]]]
 
 
-def read_row(row: Row, fingerprint: str, *, options: Options, load: Loader):
+def read_row(
+  row: Row, fingerprint: str, *, options: Options, load: Loader
+) -> Reading:
   """Makes the Reading of a row; every fault of a file ends up inside it.
 
   Args:

@@ -27,7 +27,7 @@ def write_split(
   films: Sequence[Film],
   *,
   features: tfds.features.FeaturesDict,
-  template,
+  template: tfds.core.ShardedFileTemplate,
 ) -> tfds.core.SplitInfo:
   """Writes the films of a split in the order of a hash of their ids.
 
