@@ -210,6 +210,7 @@ def _files(release: Release, dinov2_file: str | None) -> str:
   rows = [
     ("`model.safetensors`, `config.json`", "the encoder, for transformers"),
     ("`preprocessor_config.json`", "how films are prepared"),
+    ("`DATA_CARD.md`", "films, their preparation, terms, what is unknown"),
     ("`scan42.json`", "origin, all settings, digests of the files"),
   ]
   if dinov2_file:

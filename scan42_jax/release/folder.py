@@ -13,6 +13,7 @@ import safetensors.numpy
 
 from scan42_jax.data.finished import file_sha256
 from scan42_jax.release.card import render
+from scan42_jax.release.data_card import DATA_CARD, render_data_card
 from scan42_jax.release.sources import CURVE_FILE, DINOV2_FILE, Release
 from scan42_jax.weights import preprocessing
 from scan42_jax.weights.dinov2_file import write_dinov2
@@ -126,6 +127,9 @@ def _write(
     write_dinov2(folder / DINOV2_FILE, release.config, release.modules)
   card = render(release, dinov2_file=DINOV2_FILE if with_dinov2 else None)
   (folder / "README.md").write_text(card, encoding="utf-8")
+  (folder / DATA_CARD).write_text(
+    render_data_card(release.origin), encoding="utf-8"
+  )
   files = {}
   for path in sorted(folder.iterdir()):
     # safetensors lets nobody but its writer read what it wrote.

@@ -53,6 +53,7 @@ def test_release_of_a_release_is_the_same_to_the_byte(release, tmp_path):
   )
   first, second = _contents(tmp_path / "a"), _contents(tmp_path / "b")
   assert set(first) == {
+    "DATA_CARD.md",
     "README.md",
     "config.json",
     "model.safetensors",
