@@ -88,6 +88,7 @@ FLOORS = {
     "cli",
     "doctor",
     "demo",
+    "notebook",
     "weights.export",
   ],
 }
