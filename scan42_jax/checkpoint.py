@@ -7,10 +7,11 @@ word. The position in the data is `state.step`. The only importer of orbax.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import jax
@@ -18,7 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from scan42_jax import digests
+from scan42_jax import digests, distributed, whole_files
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,9 @@ class Checkpoints:
   def __init__(self, workdir: pathlib.Path, *, keep: int):
     self._folder = (workdir / "checkpoints").absolute()
     self._good = _GoodStep(workdir / "last_good_checkpoint.txt")
+    self._failed = False
+    for name in ("absl", "asyncio"):
+      logging.getLogger(name).addFilter(_told_by_us)
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
@@ -48,13 +52,18 @@ class Checkpoints:
     )
 
   def save(self, step: int, state: Any, config: dict[str, Any]) -> None:
-    """Starts writing a step; returns once the state is copied to the host."""
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardSave(state), config=ocp.args.JsonSave(config)
-      ),
-    )
+    """Starts writing a step; returns once the state is copied to the host.
+
+    Raises:
+      OSError: this step or the one before it cannot be written.
+    """
+    with self._writing():
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(state), config=ocp.args.JsonSave(config)
+        ),
+      )
 
   def restore(
     self, template: Any, accept: Callable[[dict[str, Any]], None]
@@ -74,19 +83,18 @@ class Checkpoints:
     """
     steps = sorted(self._manager.all_steps(), reverse=True)
     for step in steps:
-      try:
-        digests.verify(self._folder / str(step))
-        config = self._read(step, config=ocp.args.JsonRestore()).config
-      except Exception as error:  # Orbax raises anything on a cut file.
-        self._discard(step, error)
+      config = self._attempt(step, self._read_config)
+      if config is None:
         continue
       accept(config)
-      try:
-        state = self._read(step, state=ocp.args.StandardRestore(template)).state
-      except Exception as error:
-        self._discard(step, error)
-        continue
-      return state
+      state = self._attempt(
+        step,
+        lambda step: (
+          self._read(step, state=ocp.args.StandardRestore(template)).state
+        ),
+      )
+      if state is not None:
+        return state
     if steps:
       raise ValueError(
         f"none of the checkpoints in {self._folder} can be read (see above):"
@@ -111,12 +119,51 @@ class Checkpoints:
     return self._manager.reached_preemption(step)
 
   def wait(self) -> None:
-    """Blocks until everything is on disk."""
-    self._manager.wait_until_finished()
+    """Blocks until everything is on disk.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    with self._writing():
+      self._manager.wait_until_finished()
 
   def close(self) -> None:
     """Waits and frees orbax's threads."""
-    self._manager.close()
+    if self._failed:  # It has been told, and would be raised again.
+      return
+    with self._writing():
+      self._manager.close()
+
+  @contextlib.contextmanager
+  def _writing(self) -> Iterator[None]:
+    try:
+      yield
+    except Exception as error:  # Of orbax, tensorstore or the system.
+      self._failed = True
+      reason = (str(error).splitlines() or [type(error).__name__])[0]
+      # Tensorstore names the array and each database first, the cause last.
+      reason = reason.rpartition('": ')[2][:300]
+      raise OSError(
+        f"a checkpoint could not be written to {self._folder} ({reason}); older"
+        " ones are intact: make room and run the same command to go on"
+      ) from error
+
+  def _attempt(self, step: int, read: Callable[[int], Any]) -> Any | None:
+    """Reads something of a step, or sets the step aside and returns None."""
+    found, error = None, ValueError("another process cannot read it")
+    try:
+      found = read(step)
+    except Exception as caught:  # Orbax raises anything on a cut file.
+      error = caught
+    if distributed.all_agree(found is not None):
+      return found
+    self._discard(step, error)
+    return None
+
+  def _read_config(self, step: int) -> dict[str, Any]:
+    if jax.process_index() == 0:  # It reads every file; once is enough.
+      digests.verify(self._folder / str(step))
+    return self._read(step, config=ocp.args.JsonRestore()).config
 
   def _read(self, step: int, **items: Any) -> Any:
     return self._manager.restore(step, args=ocp.args.Composite(**items))
@@ -129,6 +176,8 @@ class Checkpoints:
     if jax.process_index() == 0:
       folder = self._folder / str(step)
       folder.rename(self._folder.parent / f"damaged_checkpoint_{step}")
+    # The others look again only once it is out of the way.
+    distributed.all_agree(True)
     self._manager.reload()
 
   def _write_digests(self) -> None:
@@ -139,24 +188,64 @@ class Checkpoints:
       digests.write(folder)
 
 
+def _told_by_us(record: logging.LogRecord) -> bool:
+  """Drops the tracebacks of orbax's threads: the same error is raised, too."""
+  theirs = record.name == "asyncio" or "orbax" in record.pathname
+  return not (theirs and record.levelno >= logging.ERROR)
+
+
 class _GoodStep(policies.PreservationPolicy):
   """Preserves the step that a file names."""
 
   def __init__(self, file: pathlib.Path):
     self._file = file
+    # Kept in memory: other processes read while the first one writes.
+    self._step = int(file.read_text()) if file.is_file() else None
 
   @property
   def step(self) -> int | None:
-    return int(self._file.read_text()) if self._file.is_file() else None
+    return self._step
 
   @step.setter
   def step(self, step: int) -> None:
+    self._step = step
     if jax.process_index() == 0:
-      self._file.write_text(f"{step}\n")
+      whole_files.write_text(self._file, f"{step}\n")
 
   def should_preserve(self, checkpoints, *, context):
     del context
     return [checkpoint.step == self.step for checkpoint in checkpoints]
+
+
+def read_state(
+  workdir: pathlib.Path, template: Any, *, at_most: int
+) -> Any | None:
+  """Reads a whole state and changes nothing in the work folder.
+
+  Args:
+    workdir: of a run.
+    template: ShapeDtypeStructs with shardings.
+    at_most: the newest step that verifies up to this one is read.
+
+  Returns:
+    The state, or None if there is no such step.
+  """
+  root = (workdir / "checkpoints").absolute()
+  names = [p.name for p in root.glob("*") if p.name.isdigit()]
+  steps = sorted((int(n) for n in names if int(n) <= at_most), reverse=True)
+  for step in steps:
+    try:
+      digests.verify(root / str(step))
+    except ValueError as error:
+      logger.warning("checkpoint %d is left out: %s", step, error)
+      continue
+    handler = ocp.CompositeCheckpointHandler(
+      state=ocp.StandardCheckpointHandler()
+    )
+    with ocp.Checkpointer(handler) as reader:
+      wanted = ocp.args.Composite(state=ocp.args.StandardRestore(template))
+      return reader.restore(root / str(step), args=wanted).state
+  return None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import re
 import sys
@@ -80,7 +81,8 @@ def explain(error: Exception, workdir: pathlib.Path | None = None) -> NoReturn:
   """Prints an error's first line and ends; a work folder gets the rest."""
   lines = str(error).strip().splitlines() or [type(error).__name__]
   if workdir is not None and workdir.is_dir():
-    (workdir / "traceback.txt").write_text(traceback.format_exc())
+    with contextlib.suppress(OSError):  # The disk may be what failed.
+      (workdir / "traceback.txt").write_text(traceback.format_exc())
   stop(lines[0])
 
 

@@ -61,11 +61,12 @@ def _extract() -> None:
   # Imported here, so that a wrong flag is answered at once.
   import jax
 
-  from scan42_jax import load_encoder
+  from scan42_jax import distributed, load_encoder
   from scan42_jax.extraction.extract import Extraction, extract
   from scan42_jax.extraction.films import find_source
   from scan42_jax.extraction.outputs import output_for
 
+  distributed.refuse_several("extraction of features")
   path = pathlib.Path(_OUTPUT.value).expanduser()
   output = output_for(path)
   source = pathlib.Path(_SOURCE.value).expanduser()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import pathlib
 import runpy
+import signal
 import sys
 
 from absl import app, flags, logging
@@ -30,24 +31,48 @@ _DATA_DIR = flags.DEFINE_string(
 _DISTRIBUTED = flags.DEFINE_bool(
   "distributed",
   False,
-  "This is one of several processes; jax.distributed finds the others (SLURM,"
-  " Open MPI, Kubernetes, TPU).",
+  "This is one of several processes; SLURM, Open MPI, Kubernetes, a TPU or the"
+  " next three flags tell where the others are.",
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator",
+  None,
+  "HOST:PORT at which process 0 awaits the others; $JAX_COORDINATOR_ADDRESS.",
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  "num_processes", None, "All processes of the run; $JAX_NUM_PROCESSES.", 1
+)
+_PROCESS_ID = flags.DEFINE_integer(
+  "process_id", None, "This one of them, from 0; $JAX_PROCESS_ID.", 0
 )
 
 
 def main(argv: list[str]) -> None:
   """Trains; a user's mistake ends in one line and exit code 1."""
   # Imported here, so that --help and a wrong flag are answered at once.
+  from scan42_jax import distributed
+
+  with distributed.failing_together():
+    stopped = _train(argv)
+  if stopped:
+    sys.exit(128 + stopped)  # As a shell reports it: the job is not done.
+
+
+def _train(argv: list[str]) -> signal.Signals | None:
   import jax
 
-  from scan42_jax import train
+  from scan42_jax import distributed, train
 
   workdir = pathlib.Path(_WORKDIR.value).expanduser()
   try:
     if len(argv) > 1:
       raise ValueError(f"unexpected argument {argv[1]!r}; settings are flags")
-    if _DISTRIBUTED.value:
-      jax.distributed.initialize()
+    if _DISTRIBUTED.value or _COORDINATOR.value:
+      distributed.start(
+        _COORDINATOR.value,
+        num_processes=_NUM_PROCESSES.value,
+        process_id=_PROCESS_ID.value,
+      )
     workdir.mkdir(parents=True, exist_ok=True)
     if jax.config.jax_compilation_cache_dir is None:
       # A resumed run need not compile again.
@@ -56,11 +81,9 @@ def main(argv: list[str]) -> None:
     _make_phantom(data_dir)
     if jax.process_index() == 0:
       _write_environment(workdir)
-    stopped = train.train_and_evaluate(_CONFIG.value, workdir, data_dir)
+    return train.train_and_evaluate(_CONFIG.value, workdir, data_dir)
   except (ValueError, OSError, FloatingPointError) as error:
     command_line.explain(error, workdir)
-  if stopped:
-    sys.exit(128 + stopped)  # As a shell reports it: the job is not done.
 
 
 def _write_environment(workdir: pathlib.Path) -> None:

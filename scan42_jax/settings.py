@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from scan42_jax.data.crops import CropSettings
 from scan42_jax.data.masking import MaskSettings, mask_slots
+from scan42_jax.mappings import build
 from scan42_jax.models.heads import ProjectionHead
 from scan42_jax.models.ssl import SelfDistillationNet
 from scan42_jax.models.vit import VIT_SHAPES, VisionTransformer, ViTConfig
@@ -91,6 +92,8 @@ class DataSettings:
     canvas_px: side of the square canvas; larger films are shrunk to fit.
     equalize: equalise each film's histogram on reading, before any crop.
     num_threads: that read and decode.
+    max_broken_films: films that a process may fail to read in one call; others
+      stand in for them, and one more ends the run.
   """
 
   datasets: tuple[str, ...] = ("phantom",)
@@ -102,6 +105,7 @@ class DataSettings:
   canvas_px: int = 1280
   equalize: bool = True
   num_threads: int = 4
+  max_broken_films: int = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +132,8 @@ class LoopSettings:
     linear_probe: after the last step, compare a linear probe on the encoder
       with one on the encoder it started from.
     max_skipped_in_a_row: steps with NaN or Inf before the run gives up.
+    hang_s: seconds without a finished step, compilation, monitors and saving
+      included, after which a process writes its stacks and ends.
   """
 
   log_every: int = 10
@@ -138,6 +144,7 @@ class LoopSettings:
   report_films: int = 0
   linear_probe: bool = False
   max_skipped_in_a_row: int = 10
+  hang_s: int = 3600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,38 +270,6 @@ def adopt_encoder(settings: Settings, encoder: ViTConfig) -> Settings:
   return settings
 
 
-def build(cls: type, config: Any, where: str) -> Any:
-  """Builds nested settings from nested mappings, naming what is unknown."""
-  types = typing.get_type_hints(cls)
-  unknown = set(config) - types.keys()
-  if unknown:
-    raise ValueError(
-      f"{where}.{min(unknown)} is unknown; {where} has {', '.join(types)}"
-    )
-  return cls(
-    **{
-      name: _convert(types[name], config[name], f"{where}.{name}")
-      for name in config
-    }
-  )
-
-
-def _convert(kind: Any, value: Any, where: str) -> Any:
-  """Checks one value against a field's type."""
-  if dataclasses.is_dataclass(kind):
-    return build(kind, value, where)
-  choices = typing.get_args(kind)
-  if typing.get_origin(kind) is Literal:
-    if value not in choices:
-      raise ValueError(f"{where}={value!r} is not one of {choices}")
-    return value
-  if typing.get_origin(kind) is tuple:
-    return tuple(value)
-  if kind is float and isinstance(value, int):
-    return float(value)
-  return value
-
-
 def to_json(settings: Settings) -> dict[str, Any]:
   """Returns plain JSON values, tuples as lists."""
   return json.loads(json.dumps(dataclasses.asdict(settings)))
@@ -315,6 +290,9 @@ def check(settings: Settings) -> None:
 def _problems(s: Settings) -> typing.Iterator[tuple[bool, str]]:
   micro_batch = s.batch_size // max(s.accumulation_steps, 1)
   patch = s.model.patch_size
+  for name in ("width", "depth", "num_heads", "patch_size"):
+    value = getattr(s.model, name)
+    yield value < 1, f"config.model.{name}={value} is not positive"
   yield s.batch_size < 1, f"config.batch_size={s.batch_size} is not positive"
   yield (
     s.accumulation_steps < 1 or s.batch_size % s.accumulation_steps != 0,
@@ -389,6 +367,6 @@ def _problems(s: Settings) -> typing.Iterator[tuple[bool, str]]:
     not 0 <= s.loop.report_films <= 16,
     f"config.loop.report_films={s.loop.report_films} is not in 0..16",
   )
-  for name in ("log_every", "checkpoint_every", "keep_checkpoints"):
+  for name in ("log_every", "checkpoint_every", "keep_checkpoints", "hang_s"):
     value = getattr(s.loop, name)
     yield value < 1, f"config.loop.{name}={value} is not positive"

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import (
   AbstractMesh,
   AxisType,
@@ -20,7 +21,7 @@ from jax.sharding import (
 )
 
 from scan42_jax import paths
-from scan42_jax.types import Array
+from scan42_jax.types import Array, Int
 
 AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")
@@ -95,6 +96,40 @@ def state_sharding(mesh: Mesh | AbstractMesh, state: Any) -> Any:
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """Splits the leading axis over data and fsdp."""
   return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
+def local_rows(mesh: Mesh, batch_size: int) -> Int[np.ndarray, "n"]:
+  """Returns the rows of a global batch that this process's devices hold.
+
+  Processes that share a part of the batch, as along `tensor`, get the same.
+  """
+  held = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
+  rows = np.arange(batch_size)
+  return np.unique(np.concatenate([rows[index] for index in held.values()]))
+
+
+def place_rows(
+  mesh: Mesh, rows: Int[np.ndarray, "n"], batch_size: int, tree: Any
+) -> Any:
+  """Makes global arrays of what each process has read.
+
+  Args:
+    mesh: batches are split over it.
+    rows: of the global batch that `tree` holds, see `local_rows`.
+    batch_size: of the global batch.
+    tree: arrays [n, ...].
+  """
+  sharding = batch_sharding(mesh)
+
+  def place(x: np.ndarray) -> Array:
+    def part(index: tuple[slice, ...]) -> np.ndarray:
+      first, last, _ = index[0].indices(batch_size)
+      return x[np.searchsorted(rows, np.arange(first, last))]
+
+    shape = (batch_size, *x.shape[1:])
+    return jax.make_array_from_callback(shape, sharding, part)
+
+  return jax.tree.map(place, tree)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -141,7 +141,10 @@ def read_status(
   if pace:
     wait_s = max(patience * pace.interval_s, _SHORTEST_PATIENCE_S)
   state, reason = "running" if rows else "starting", ""
-  error = _error(workdir / "traceback.txt", since=now - silent_s)
+  since = now - silent_s
+  error = _error(workdir / "traceback.txt", since=since) or _hang(
+    workdir, since=since
+  )
   if error:
     state, reason = "failed", error
   elif saved.problem:
@@ -170,6 +173,15 @@ def _error(traceback: pathlib.Path, *, since: float) -> str:
     return ""
   lines = traceback.read_text(errors="replace").strip().splitlines()
   return lines[-1] if lines else "see traceback.txt"
+
+
+def _hang(workdir: pathlib.Path, *, since: float) -> str:
+  """Returns where a process that hung left its stacks, "" if none did."""
+  for file in sorted(workdir.glob("hung_*.txt")):
+    facts = file.stat()
+    if facts.st_size and facts.st_mtime >= since:
+      return f"hung; its threads' stacks are in {file}"
+  return ""
 
 
 def _plan(config_file: pathlib.Path) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import math
 import pathlib
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 import jax
 from clu import metrics as clu_metrics
@@ -48,7 +48,7 @@ class MetricWriter:
     self._events = self._lines = None
     if active:
       self._events = EventFileWriter(str(workdir / "tensorboard"))
-      self._lines = (workdir / "metrics.jsonl").open("a")
+      self._lines = _open_to_append(workdir / "metrics.jsonl")
 
   def write(self, step: int, scalars: Mapping[str, float]) -> None:
     """Writes one JSON object per step; NaN and Inf become null there."""
@@ -96,6 +96,15 @@ class MetricWriter:
         summary=summary_pb2.Summary(value=values),
       )
     )
+
+
+def _open_to_append(path: pathlib.Path) -> TextIO:
+  """Opens a file of lines, after ending one that a killed writer left."""
+  cut = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
+  lines = path.open("a")
+  if cut:
+    print(file=lines, flush=True)
+  return lines
 
 
 class Progress:

@@ -16,9 +16,17 @@ import jax
 import ml_collections
 from jax.sharding import Mesh
 
-from scan42_jax import compute, sharding, telemetry
+from scan42_jax import (
+  compute,
+  distributed,
+  sharding,
+  telemetry,
+  whole_files,
+)
+from scan42_jax.caretaker import Caretaker
 from scan42_jax.checkpoint import Checkpoints
 from scan42_jax.config import from_config
+from scan42_jax.data.broken import BrokenFilms
 from scan42_jax.data.pipeline import Mixture, training_films
 from scan42_jax.data.sources import open_films
 from scan42_jax.eval.drift import drift_problem
@@ -79,8 +87,8 @@ def train_and_evaluate(
     checkpoints = Checkpoints(workdir, keep=settings.loop.keep_checkpoints)
     stack.callback(checkpoints.close)
     state = run.restore(checkpoints)
-    _write_config(workdir, settings)
-    run.write_data(workdir)
+    if jax.process_index() == 0:
+      run.describe(workdir)
     telemetry.log_parameters(state.student)
     writer = telemetry.MetricWriter(workdir, active=jax.process_index() == 0)
     report = RunReport(
@@ -89,7 +97,18 @@ def train_and_evaluate(
     # Called in the other order: the page tells all that the writer wrote.
     stack.callback(report.close)
     stack.callback(writer.close)
-    state = run.loop(state, checkpoints, writer, report=report, signals=signals)
+    caretaker = Caretaker(
+      workdir, hang_s=settings.loop.hang_s, facts=run.facts, say=_say
+    )
+    with caretaker:
+      state = run.loop(
+        state,
+        checkpoints,
+        writer,
+        report=report,
+        caretaker=caretaker,
+        signals=signals,
+      )
     if not signals and settings.loop.linear_probe:
       run.compare_with_start(state, workdir)
   return signals[0] if signals else None
@@ -116,6 +135,7 @@ class Run:
     data_dir: pathlib.Path,
   ):
     self._settings, self._mesh, self._initial = settings, mesh, initial
+    self._data_dir = data_dir
     data = settings.data
     self._sources = [
       open_films(data_dir, n, data.split, excluded_by=data.exclusions)
@@ -126,6 +146,8 @@ class Run:
       seed=settings.seed,
       weights=data.weights,
     )
+    self._rows = sharding.local_rows(mesh, settings.batch_size)
+    self._broken = BrokenFilms(data.max_broken_films, say=_say)
     self._held_out = HeldOut(settings, mesh, data_dir=data_dir)
     self._net = settings.net()
 
@@ -142,16 +164,23 @@ class Run:
 
   def restore(self, checkpoints: Checkpoints) -> TrainState:
     """Returns the newest checkpoint's state, or that of step 0."""
-    places = state_shardings(self._settings, self._mesh)
-    template = jax.tree.map(
-      lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-      state_shapes(self._settings),
-      places,
-    )
-    state = checkpoints.restore(template, accept=self._accept)
+    state = checkpoints.restore(self.template(), accept=self._accept)
     if state is not None:
       _say(f"resumed at step {int(state.step)}")
       return state
+    return self.start()
+
+  def template(self) -> TrainState:
+    """Returns the state's shapes and places, to restore it into."""
+    return jax.tree.map(
+      lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+      state_shapes(self._settings),
+      state_shardings(self._settings, self._mesh),
+    )
+
+  def start(self) -> TrainState:
+    """Makes the state of step 0."""
+    places = state_shardings(self._settings, self._mesh)
     optimizer = Optimizer(self._settings.optimizer)
     return jax.jit(
       functools.partial(init_state, self._net, optimizer), out_shardings=places
@@ -164,6 +193,7 @@ class Run:
     writer: telemetry.MetricWriter,
     *,
     report: RunReport,
+    caretaker: Caretaker,
     signals: list[signal.Signals],
   ) -> TrainState:
     """Trains to the last step or to a signal, whichever comes first."""
@@ -180,21 +210,26 @@ class Run:
       total, batch_size=settings.batch_size, start_step=step
     )
     guard = SkipGuard(every.max_skipped_in_a_row, say=_say)
-    with contextlib.closing(self._stream(step)) as stream:
+    with contextlib.closing(self.stream(step)) as stream:
       while step < total and not signals:
+        caretaker.before(step + 1)
         asked = time.monotonic()
         films = next(stream)
         waited_s = time.monotonic() - asked
         report.see(films)
-        films = self._place(films)
+        films = self.place(films)
         state, metrics = train_step(state, films)
         step += 1
+        caretaker.after(step, metrics)
         # Blocks until the step before this one is done: two are in flight.
         guard.check(step, metrics)
         progress.add(step, metrics, waited_s=waited_s)
         if step % every.log_every == 0 or step == total:
           values = progress.collect(step) | self._epochs(step)
           values |= compute.pace(settings, values["images_per_second"])
+          values["broken_films"] = distributed.sum_over_processes(
+            self._broken.count
+          )
           writer.write(step, values)
           _say(progress.line(step, values))
         save = _is_time(step, every.checkpoint_every, total)
@@ -226,7 +261,10 @@ class Run:
     result = self._held_out.compare(
       self.start_student()["encoder"], state.teacher["encoder"]
     )
-    (workdir / "linear_probe.json").write_text(json.dumps(result, indent=1))
+    if jax.process_index() == 0:
+      whole_files.write_text(
+        workdir / "linear_probe.json", json.dumps(result, indent=1)
+      )
     _say(
       "linear probe, macro AUROC on {test_films} test films of {test_patients}"
       " patients: {untrained:.3f} with the encoder it started from,"
@@ -234,10 +272,8 @@ class Run:
       " {gain_low:.3f} to {gain_high:.3f}".format(**result)
     )
 
-  def write_data(self, workdir: pathlib.Path) -> None:
-    """Tells which films are trained on and stores it beside the config."""
-    if jax.process_index() > 0:
-      return
+  def describe(self, workdir: pathlib.Path) -> None:
+    """Tells which films are trained on; stores that and the settings."""
     for source in self._sources:
       if source.num_excluded:
         _say(
@@ -248,7 +284,9 @@ class Run:
     path = workdir / "data.json"
     if path.exists() and json.loads(path.read_text()) != facts:
       _say("the films are others than before: the stream goes on in new order")
-    path.write_text(json.dumps(facts, indent=1) + "\n")
+    whole_files.write_text(path, json.dumps(facts, indent=1) + "\n")
+    text = json.dumps(to_json(self._settings), indent=1)
+    whole_files.write_text(workdir / "config.json", text + "\n")
 
   def _epochs(self, step: int) -> dict[str, float]:
     """Says how often each dataset has been gone through."""
@@ -258,7 +296,25 @@ class Run:
       for source, epoch in zip(self._sources, epochs, strict=True)
     }
 
-  def _stream(self, step: int) -> Iterator[Films]:
+  def facts(self, step: int) -> dict[str, Any]:
+    """Says in plain JSON what a step needs that its checkpoint lacks."""
+    size = self._settings.batch_size
+    places = [
+      (index, *self._mixture.place(index))
+      for index in range((step - 1) * size, step * size)
+    ]
+    return {
+      "config": to_json(self._settings),
+      "data_dir": str(self._data_dir.absolute()),
+      "data": [source.facts() for source in self._sources],
+      "films": [
+        {"index": i, "dataset": self._sources[n].name, "position": position}
+        for i, n, position in places
+      ],
+    }
+
+  def stream(self, step: int) -> Iterator[Films]:
+    """Yields this process's films of all steps after `step`."""
     data = self._settings.data
     return training_films(
       self._sources,
@@ -268,16 +324,15 @@ class Run:
       equalize=data.equalize,
       weights=data.weights,
       start_step=step,
-      process_index=jax.process_index(),
-      process_count=jax.process_count(),
+      rows=self._rows,
+      broken=self._broken,
       num_threads=data.num_threads,
     )
 
-  def _place(self, films: Films) -> Films:
+  def place(self, films: Films) -> Films:
     """Makes one global batch of every process's share."""
-    place = sharding.batch_sharding(self._mesh)
-    return jax.tree.map(
-      lambda x: jax.make_array_from_process_local_data(place, x), films
+    return sharding.place_rows(
+      self._mesh, self._rows, self._settings.batch_size, films
     )
 
   def _monitor(
@@ -336,12 +391,6 @@ class Run:
 def _is_time(step: int, every: int, total: int) -> bool:
   """Whether something is due that happens every so often and at the end."""
   return every > 0 and (step % every == 0 or step == total)
-
-
-def _write_config(workdir: pathlib.Path, settings: Settings) -> None:
-  """Stores the resolved settings beside the metrics."""
-  text = json.dumps(to_json(settings), indent=1)
-  (workdir / "config.json").write_text(text + "\n")
 
 
 def _say(line: str) -> None:

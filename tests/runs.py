@@ -1,15 +1,23 @@
 """Starts the training binary as a user does, on a small prepared dataset."""
 
+import concurrent.futures
+import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 
+import jax
 import numpy as np
 from PIL import Image
 
+from scan42_jax.checkpoint import Checkpoints
 from scan42_jax.data import assembly
 from scan42_jax.datasets.reading import Options
+from scan42_jax.program import state_shapes
+from scan42_jax.settings import from_json
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = ROOT / "tests" / "tiny_config.py"
@@ -52,22 +60,93 @@ def command(workdir, data_dir, *flags: str) -> list[str]:
   ]
 
 
-def environment() -> dict[str, str]:
-  """Returns an environment with one device, unlike that of the tests."""
-  flags = "--xla_backend_optimization_level=0"
+def environment(devices: int = 1) -> dict[str, str]:
+  """Returns an environment with few devices, unlike that of the tests."""
+  flags = (
+    f"--xla_force_host_platform_device_count={devices}"
+    " --xla_backend_optimization_level=0"
+    " --xla_cpu_collective_call_terminate_timeout_seconds=600"
+  )
   return os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT / "tests")}
 
 
-def run(workdir, data_dir, *flags: str) -> subprocess.CompletedProcess:
+def run(
+  workdir,
+  data_dir,
+  *flags: str,
+  devices: int = 1,
+  preexec_fn: Callable[[], None] | None = None,
+) -> subprocess.CompletedProcess:
   """Runs to the end and captures what a user would see."""
   return subprocess.run(
     command(workdir, data_dir, *flags),
+    cwd=ROOT,
+    env=environment(devices),
+    capture_output=True,
+    text=True,
+    timeout=600,
+    preexec_fn=preexec_fn,
+  )
+
+
+def module(name: str, *args: str) -> subprocess.CompletedProcess:
+  """Runs another binary of the package to its end."""
+  return subprocess.run(
+    [sys.executable, "-m", f"scan42_jax.{name}", *args],
     cwd=ROOT,
     env=environment(),
     capture_output=True,
     text=True,
     timeout=600,
   )
+
+
+def start(workdir, data_dir, *flags: str) -> subprocess.Popen:
+  """Starts a run whose output is to be read while it goes."""
+  return subprocess.Popen(
+    command(workdir, data_dir, *flags),
+    cwd=ROOT,
+    env=environment(),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def wait_for(process: subprocess.Popen, text: str) -> None:
+  """Reads a process's output up to a line that begins with a text."""
+  for line in process.stdout:
+    if line.startswith(text):
+      return
+  raise AssertionError(f"no line {text!r}: {process.stderr.read()}")
+
+
+def start_many(
+  count: int, workdir, data_dir, *flags: str
+) -> list[subprocess.Popen]:
+  """Starts several processes of one run, which meet on this machine."""
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    port = free.getsockname()[1]
+  where = (f"--coordinator=localhost:{port}", f"--num_processes={count}")
+  return [
+    start(workdir, data_dir, *where, f"--process_id={i}", *flags)
+    for i in range(count)
+  ]
+
+
+def finish_many(
+  processes: list[subprocess.Popen], timeout_s: float = 600
+) -> list[subprocess.CompletedProcess]:
+  """Waits for all processes of a run and returns what each said."""
+  done = []
+  with concurrent.futures.ThreadPoolExecutor(len(processes)) as pool:
+    outputs = pool.map(lambda p: p.communicate(timeout=timeout_s), processes)
+    for process, (out, err) in zip(processes, outputs, strict=True):
+      done.append(
+        subprocess.CompletedProcess(process.args, process.returncode, out, err)
+      )
+  return done
 
 
 def run_until(
@@ -87,3 +166,17 @@ def run_until(
     if text.startswith(line):
       process.send_signal(number)
   return process.wait(timeout=600), lines
+
+
+def last_state(workdir):
+  """Returns the newest state of a work folder, on the host."""
+  settings = from_json(json.loads((workdir / "config.json").read_text()))
+  place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  template = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+    state_shapes(settings),
+  )
+  checkpoints = Checkpoints(workdir, keep=9)
+  state = checkpoints.restore(template, accept=lambda config: None)
+  checkpoints.close()
+  return jax.device_get(state)

@@ -14,13 +14,22 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "scan42_jax"
 
 FLOORS = {
   0: ["types", "paths"],
-  1: ["command_line", "digests", "precision", "sharding"],
+  1: [
+    "command_line",
+    "digests",
+    "distributed",
+    "mappings",
+    "precision",
+    "sharding",
+    "whole_files",
+  ],
   2: [
     "models.",
     "losses.",
     "metrics.",
     "pages.",
     "schedules",
+    "crash",
     "guards",
     "checkpoint",
     "data.film",
@@ -38,6 +47,7 @@ FLOORS = {
     "data.batches",
   ],
   3: [
+    "caretaker",
     "datasets.",
     "objective",
     "optim",
@@ -46,6 +56,7 @@ FLOORS = {
     "pictures.maps",
   ],
   4: [
+    "data.broken",
     "data.exclusions",
     "data.finished",
     "data.mixture",
@@ -81,6 +92,7 @@ FLOORS = {
   7: [
     "main",
     "plan",
+    "replay",
     "status",
     "features",
     "visualize",

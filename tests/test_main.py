@@ -3,14 +3,11 @@
 import json
 import signal
 
-import jax
 import numpy as np
 import pytest
 import runs
 
 from scan42_jax import paths
-from scan42_jax.checkpoint import Checkpoints
-from scan42_jax.program import state_shapes
 from scan42_jax.settings import from_json
 
 
@@ -26,19 +23,6 @@ def whole_run(tmp_path_factory, data_dir):
   done = runs.run(workdir, data_dir, "--config.loop.monitor_every=20")
   assert done.returncode == 0, done.stderr
   return workdir, done.stdout
-
-
-def _last_state(workdir):
-  settings = from_json(json.loads((workdir / "config.json").read_text()))
-  place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-  template = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
-    state_shapes(settings),
-  )
-  checkpoints = Checkpoints(workdir, keep=9)
-  state = checkpoints.restore(template, accept=lambda config: None)
-  checkpoints.close()
-  return jax.device_get(state)
 
 
 def _metrics(workdir):
@@ -65,7 +49,7 @@ def test_metrics_and_files_of_a_run(whole_run):
   assert rows[-1][f"epoch/{films['dataset']}"] == pytest.approx(epochs)
   assert f"| epoch {films['dataset']} {epochs:.2f} |" in output
   assert any((workdir / "tensorboard").iterdir())
-  assert _last_state(workdir).step == 40
+  assert runs.last_state(workdir).step == 40
 
 
 def test_monitors_of_held_out_films(whole_run):
@@ -102,8 +86,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(
   done = runs.run(tmp_path, data_dir)
   assert done.returncode == 0, done.stderr
   assert "resumed at step" in done.stdout
-  expected = paths.flatten(_last_state(whole))
-  for path, value in paths.flatten(_last_state(tmp_path)).items():
+  expected = paths.flatten(runs.last_state(whole))
+  for path, value in paths.flatten(runs.last_state(tmp_path)).items():
     np.testing.assert_array_equal(value, expected[path], err_msg=path)
 
 
@@ -124,7 +108,7 @@ def test_another_run_starts_from_a_work_folder(whole_run, data_dir, tmp_path):
     "--config.model.width=64",  # The file's width counts.
   )
   assert done.returncode == 0, done.stderr
-  state, teacher = _last_state(tmp_path), _last_state(workdir).teacher
+  state, teacher = runs.last_state(tmp_path), runs.last_state(workdir).teacher
   # The learning rate of the first step is 0.
   np.testing.assert_array_equal(
     state.student["encoder"]["cls_token"], teacher["encoder"]["cls_token"]

@@ -16,6 +16,7 @@ import grain
 import numpy as np
 
 from scan42_jax.data import images
+from scan42_jax.data.broken import BrokenFilms
 from scan42_jax.data.mixture import Mixture
 from scan42_jax.data.sources import FilmSource, open_films
 from scan42_jax.types import Films
@@ -37,15 +38,14 @@ def training_films(
   equalize: bool,
   weights: Sequence[int] = (),
   start_step: int = 0,
-  process_index: int = 0,
-  process_count: int = 1,
+  rows: Sequence[int] | None = None,
+  broken: BrokenFilms | None = None,
   num_threads: int = 2,
   num_workers: int = 0,
 ) -> Iterator[Films]:
   """Yields this process's share of every training batch, without end.
 
-  Films of all sources are mixed as `Mixture` says. Process p of P holds rows
-  p*B/P .. (p+1)*B/P of each global batch of B films.
+  Films of all sources are mixed as `Mixture` says.
 
   Args:
     sources: what to train on.
@@ -56,37 +56,34 @@ def training_films(
     weights: places of each source in a block of the stream; empty mixes the
       sources in proportion to their size.
     start_step: first step to yield, where a run has stopped.
-    process_index: p, this process.
-    process_count: P, all processes.
+    rows: of each global batch of B films that are wanted; all by default.
+    broken: is told of films that cannot be read, for which the next one of the
+      same dataset stands in; without it they are errors.
     num_threads: batches made at the same time by threads; 0 makes them in
       `next`.
     num_workers: processes that make them instead; needs parsed absl flags.
 
   Returns:
-    An iterator of Films of numpy arrays [B/P, ...] with a method `close`. Row r
-    of step s has index s*B + r, whatever the number of processes.
+    An iterator of Films of numpy arrays [len(rows), ...] with a method `close`.
+    Row r of step s has index s*B + r, whoever asks for it.
 
   Raises:
-    ValueError: no sources, weights that do not fit them, a batch that does not
-      divide, or a stored equalisation that is not wanted.
+    ValueError: no sources, weights that do not fit them, or a stored
+      equalisation that is not wanted.
   """
   mixture = Mixture(
     [len(source) for source in sources], seed=seed, weights=weights
   )
-  if batch_size % process_count:
-    raise ValueError(
-      f"batch_size {batch_size} is not divisible by {process_count} processes"
-    )
   for source in sources:
     _check_equalized(source, equalize)
-  share = batch_size // process_count
   make_batch = _TrainingBatches(
     sources,
     mixture,
     canvas_px=canvas_px,
     batch_size=batch_size,
     equalize=equalize,
-    rows=range(process_index * share, (process_index + 1) * share),
+    rows=range(batch_size) if rows is None else rows,
+    broken=broken,
   )
   return _iterate(
     make_batch, start_step, num_threads=num_threads, num_workers=num_workers
@@ -118,12 +115,11 @@ def evaluation_films(
     index = range(first, min(first + batch_size, len(source)))
     examples = [source[i] for i in index]
     padding = batch_size - len(examples)
-    encoded = [example["image"] for example in examples]
+    films = [_decode(example, equalize) for example in examples]
     yield (
       _draw(
-        encoded + encoded[-1:] * padding,
+        films + films[-1:] * padding,
         [*index, *[-1] * padding],
-        equalize=[equalize] * batch_size,
         canvas_px=canvas_px,
       ),
       examples,
@@ -134,27 +130,34 @@ class _TrainingBatches:
   """Makes the films of a step; called by several threads at once."""
 
   def __init__(
-    self, sources, mixture, *, canvas_px, batch_size, equalize, rows
+    self, sources, mixture, *, canvas_px, batch_size, equalize, rows, broken
   ):
     self._sources = tuple(sources)
     self._mixture = mixture
     self._canvas_px = canvas_px
     self._batch_size = batch_size
     self._equalize = equalize
-    self._rows = rows
+    self._rows = tuple(int(row) for row in rows)
+    self._broken = broken
 
   def __call__(self, step: int) -> Films:
     index = [step * self._batch_size + row for row in self._rows]
-    places = [self._mixture.place(i) for i in index]
-    return _draw(
-      [self._sources[source][position]["image"] for source, position in places],
-      index,
-      equalize=[
-        self._equalize and not self._sources[source].equalized
-        for source, _ in places
-      ],
-      canvas_px=self._canvas_px,
-    )
+    films = (self._read(*self._mixture.place(i)) for i in index)
+    return _draw(films, index, canvas_px=self._canvas_px)
+
+  def _read(self, which: int, position: int) -> np.ndarray:
+    source = self._sources[which]
+    equalize = self._equalize and not source.equalized
+    for tried in range(len(source)):
+      # Whoever asks, now or after a resume, gets the same film instead.
+      here = (position + tried) % len(source)
+      try:
+        return _decode(source[here], equalize)
+      except ValueError as error:
+        if self._broken is None:
+          raise
+        self._broken.add(source.name, here, str(error))
+    raise ValueError(f"no film of {source.name} can be read")
 
 
 def _iterate(make_batch, start_step, *, num_threads, num_workers):
@@ -172,14 +175,16 @@ def _iterate(make_batch, start_step, *, num_threads, num_workers):
   return iter(films)
 
 
-def _draw(encoded, index, *, equalize, canvas_px) -> Films:
-  """Decodes films onto canvases."""
-  pixels = np.zeros((len(encoded), canvas_px, canvas_px), np.uint8)
-  sizes = np.empty((2, len(encoded)), np.int32)
-  for row, (canvas, film) in enumerate(zip(pixels, encoded, strict=True)):
-    film = images.decode_film(film)
-    if equalize[row]:
-      film = images.equalize_histogram(film)
+def _decode(example, equalize: bool) -> np.ndarray:
+  film = images.decode_film(example["image"])
+  return images.equalize_histogram(film) if equalize else film
+
+
+def _draw(films, index, *, canvas_px) -> Films:
+  """Puts films, drawn from an iterator one by one, onto canvases."""
+  pixels = np.zeros((len(index), canvas_px, canvas_px), np.uint8)
+  sizes = np.empty((2, len(index)), np.int32)
+  for row, (canvas, film) in enumerate(zip(pixels, films, strict=True)):
     film = _fit(film, canvas_px)
     canvas[: film.shape[0], : film.shape[1]] = film
     sizes[:, row] = film.shape

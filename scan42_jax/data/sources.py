@@ -95,6 +95,8 @@ class FilmSource(Sequence):
     index = int(self._kept[index])
     try:
       example = self._records[index]
+      if not example["image"]:  # So a shard reads that was cut meanwhile.
+        raise EOFError
     # ArrayRecord tells damage by several unrelated exceptions.
     except Exception as error:
       shard = self._info.filepaths[bisect.bisect_right(self._ends, index)]

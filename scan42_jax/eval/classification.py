@@ -40,6 +40,7 @@ def main(argv: list[str]) -> None:
   # Imported here, so that --help and a wrong flag are answered at once.
   import jax
 
+  from scan42_jax import distributed
   from scan42_jax.eval.classifying import evaluate
   from scan42_jax.eval.settings import build_eval
   from scan42_jax.guards import caught_signals
@@ -48,6 +49,7 @@ def main(argv: list[str]) -> None:
   try:
     if len(argv) > 1:
       raise ValueError(f"unexpected argument {argv[1]!r}; settings are flags")
+    distributed.refuse_several("classification")
     fields = dict(_CONFIG.value)
     # How the other binary judges the same films.
     fields.pop("segmentation", None)

@@ -18,7 +18,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from scan42_jax import command_line
+from scan42_jax import command_line, distributed
 from scan42_jax.eval.encoders import open_encoder
 from scan42_jax.eval.reports import clinical, settings
 from scan42_jax.eval.reports.generation import Stopped
@@ -64,6 +64,7 @@ def main(argv: list[str]) -> None:
   try:
     if len(argv) > 1:
       raise ValueError(f"unexpected argument {argv[1]!r}; settings are flags")
+    distributed.refuse_several("report generation")
     run = _open(workdir)
     outcome = evaluate(run)
     found = {}

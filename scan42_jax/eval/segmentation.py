@@ -41,6 +41,7 @@ def main(argv: list[str]) -> None:
   # Imported here, so that --help and a wrong flag are answered at once.
   import jax
 
+  from scan42_jax import distributed
   from scan42_jax.eval.segmenting.evaluating import evaluate
   from scan42_jax.eval.segmenting.mask_settings import build_segmentation
   from scan42_jax.guards import caught_signals
@@ -49,6 +50,7 @@ def main(argv: list[str]) -> None:
   try:
     if len(argv) > 1:
       raise ValueError(f"unexpected argument {argv[1]!r}; settings are flags")
+    distributed.refuse_several("segmentation")
     if "segmentation" not in _CONFIG.value:
       raise ValueError(
         "the config has no segmentation in it; configs/eval/ has chexmask.py,"
