@@ -22,6 +22,7 @@ COMMANDS = {
   "leakage": ("scan42_jax.data.leakage", "films that two datasets share"),
   "plan": ("scan42_jax.plan", "memory and time of a run, beforehand"),
   "status": ("scan42_jax.status", "how a run is doing"),
+  "replay": ("scan42_jax.replay", "go through one step of a run again"),
   "report": ("scan42_jax.report", "page of a run, or of several"),
   "eval classification": (
     "scan42_jax.eval.classification",
