@@ -26,6 +26,8 @@ class OptimizerSettings:
     layerwise_decay: learning-rate factor from a block to the one below it.
     patch_embed_multiplier: further factor of the patch embedding.
     clip_norm: largest gradient norm of encoder and of each head.
+    skip_norm: a step with a larger gradient norm, before clipping, is skipped
+      as if it were not finite; 0 never skips for that.
     beta1: decay of the first moment.
     beta2: decay of the second moment.
     epsilon: added to the root of the second moment.
@@ -34,6 +36,7 @@ class OptimizerSettings:
   layerwise_decay: float = 1.0
   patch_embed_multiplier: float = 0.2
   clip_norm: float = 3.0
+  skip_norm: float = 0.0
   beta1: float = 0.9
   beta2: float = 0.999
   epsilon: float = 1e-8

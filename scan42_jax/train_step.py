@@ -39,7 +39,7 @@ class TrainState:
     teacher: moving average of the student.
     opt_state: AdamW moments of the student.
     centers: by head, what centring subtracts from teacher logits.
-    skipped_in_a_row: steps since the last finite one.
+    skipped_in_a_row: steps since the last one that was taken.
   """
 
   step: Int[Array, ""]
@@ -131,8 +131,11 @@ def make_train_step(
     )
     grads, norms = optimizer.clip(grads)
     new = _apply(state, grads, logit_sums, optimizer, hyper, settings)
-    finite = jnp.isfinite(jnp.stack([metrics["loss"], *norms.values()])).all()
-    state = _advance(state, new, finite)
+    usable = jnp.isfinite(jnp.stack([metrics["loss"], *norms.values()])).all()
+    if optimizer.settings.skip_norm:
+      limit = optimizer.settings.skip_norm
+      usable &= (jnp.stack(list(norms.values())) <= limit).all()
+    state = _advance(state, new, usable)
     metrics |= {f"grad_norm_{name}": norm for name, norm in norms.items()}
     metrics |= {
       "learning_rate": hyper.learning_rate,
@@ -198,14 +201,14 @@ def _apply(
   )
 
 
-def _advance(old: TrainState, new: TrainState, finite: Array) -> TrainState:
-  """Takes the new state where the step was finite, else only moves on.
+def _advance(old: TrainState, new: TrainState, usable: Array) -> TrainState:
+  """Takes the new state where the step was usable, else only moves on.
 
   The step counts either way: it is the position in the data, and the same batch
   would fail again.
   """
-  kept = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+  kept = jax.tree.map(lambda n, o: jnp.where(usable, n, o), new, old)
   return kept.replace(
     step=old.step + 1,
-    skipped_in_a_row=jnp.where(finite, 0, old.skipped_in_a_row + 1),
+    skipped_in_a_row=jnp.where(usable, 0, old.skipped_in_a_row + 1),
   )

@@ -113,6 +113,27 @@ def test_reference_ibot_center_averages_group_means(one_device):
   )
 
 
+def test_a_step_of_too_large_a_gradient_is_skipped():
+  mesh = tiny.single_device_mesh()
+  _, metrics = _one_step(tiny.settings(), mesh)
+  largest = max(v for k, v in metrics.items() if k.startswith("grad_norm_"))
+  for factor, skipped in ((1.01, 0), (0.99, 1)):
+    limit = float(largest) * factor
+    settings = tiny.settings(**{"optimizer.skip_norm": limit})
+    before = jax.device_get(_start(settings, mesh))
+    state, metrics = _one_step(settings, mesh)
+    assert metrics["skipped_in_a_row"] == skipped
+    same = [
+      np.array_equal(a, b)
+      for a, b in zip(
+        jax.tree.leaves(state.student),
+        jax.tree.leaves(before.student),
+        strict=True,
+      )
+    ]
+    assert all(same) == bool(skipped)
+
+
 def test_a_step_that_is_not_finite_changes_nothing_but_the_counters():
   # A standard deviation of 0 makes every pixel of a batch infinite.
   settings = tiny.settings(**{"crops.std": (0.0, 1.0, 1.0)})
