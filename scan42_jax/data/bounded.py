@@ -30,14 +30,18 @@ class Worker:
   It is started by the first call, and ends with this process.
   """
 
-  def __init__(self, module: str, *, calls: int = 256):
+  def __init__(
+    self, module: str, *, calls: int = 256, arguments: tuple[str, ...] = ()
+  ):
     """Describes the child; see `serve` for the other half.
 
     Args:
       module: name of a module that calls `serve` when run as a script.
       calls: inputs after which the child is replaced, which bounds its leaks.
+      arguments: of the script.
     """
     self._module = module
+    self._arguments = arguments
     self._calls = calls
     self._calls_left = 0
     self._process: subprocess.Popen | None = None
@@ -82,7 +86,7 @@ class Worker:
   def _restart(self) -> None:
     self.close()
     self._process = subprocess.Popen(
-      [sys.executable, "-m", self._module],
+      [sys.executable, "-m", self._module, *self._arguments],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       env=os.environ

@@ -131,7 +131,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
 
 def _vit_config(values: dict[str, Any]) -> ViTConfig:
   model_type = values.get("model_type")
-  if model_type not in _ANTIALIAS:
+  if not isinstance(model_type, str) or model_type not in _ANTIALIAS:
     raise ValueError(
       f"model_type is {model_type!r}; accepted: {', '.join(_ANTIALIAS)}"
     )
