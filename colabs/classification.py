@@ -112,7 +112,7 @@ for name, encoder in {"learnt": ENCODER, "random": source}.items():
 notebook.run("eval compare", WORK / "random", WORK / "learnt")
 
 # %%
-notebook.show_page(WORK / "learnt" / "report.html")
+notebook.Page(WORK / "learnt" / "report.html")
 
 # %% [markdown]
 # ## New films

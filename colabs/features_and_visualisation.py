@@ -118,7 +118,7 @@ notebook.run(
   f"--images={paths[0]},{paths[nearest[0]]}",
   f"--output={WORK / 'pictures'}",
 )
-notebook.show_page(WORK / "pictures" / "index.html", height_px=900)
+notebook.Page(WORK / "pictures" / "index.html", height_px=900)
 
 # %% [markdown]
 # ## Features of a whole dataset, in one file

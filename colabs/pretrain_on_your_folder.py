@@ -111,7 +111,7 @@ notebook.run(
 # The loss falls in a collapsed run as well: look at the monitors.
 
 # %%
-notebook.show_page(WORK / "run" / "report.html", height_px=900)
+notebook.Page(WORK / "run" / "report.html", height_px=900)
 
 # %%
 notebook.run("status", WORK / "run")

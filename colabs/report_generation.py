@@ -105,10 +105,10 @@ notebook.run(
 )
 
 # %%
-notebook.show_page(WORK / "reports" / "report.html")
+notebook.Page(WORK / "reports" / "report.html")
 
 # %% [markdown]
 # ## Texts, film by film, with what the decoder looked at
 
 # %%
-notebook.show_page(WORK / "reports" / "cases.html")
+notebook.Page(WORK / "reports" / "cases.html")

@@ -101,7 +101,7 @@ notebook.run(
 )
 
 # %%
-notebook.show_page(WORK / "masks" / "report.html")
+notebook.Page(WORK / "masks" / "report.html")
 
 # %% [markdown]
 # ## Masks of new films

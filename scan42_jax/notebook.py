@@ -9,6 +9,7 @@ Works in plain Python, too.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import html
 import pathlib
 import subprocess
@@ -48,13 +49,22 @@ def run(command: str, *words: str) -> None:
     raise RuntimeError(f"scan42 {command} ended with {process.returncode}")
 
 
-def show_page(path: str | pathlib.Path, *, height_px: int = 700) -> None:
-  """Shows a report inside the notebook."""
-  from IPython.display import HTML, display
+@dataclasses.dataclass(frozen=True)
+class Page:
+  """A report, shown where a cell ends in it.
 
-  page = html.escape(pathlib.Path(path).read_text(encoding="utf-8"))
-  style = f"width:100%;height:{height_px}px;border:1px solid #8884"
-  display(HTML(f'<iframe srcdoc="{page}" style="{style}"></iframe>'))
+  Attributes:
+    path: of the page.
+    height_px: of the frame that it is shown in.
+  """
+
+  path: str | pathlib.Path
+  height_px: int = 700
+
+  def _repr_html_(self) -> str:
+    page = pathlib.Path(self.path).read_text(encoding="utf-8")
+    style = f"width:100%;height:{self.height_px}px;border:1px solid #8884"
+    return f'<iframe srcdoc="{html.escape(page)}" style="{style}"></iframe>'
 
 
 def draw_phantoms(folder: str | pathlib.Path, count: int) -> pathlib.Path:
