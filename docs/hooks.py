@@ -109,7 +109,8 @@ def api_page(room: str) -> str:
   """Returns a page of all public names in a folder of the package."""
   modules = rooms_of_code()[room]
   names = "\n".join(f"::: {module}\n" for module in modules)
-  return f"# scan42_jax/{room}\n\n{names}"
+  title = f"scan42_jax/{room}".rstrip("/")
+  return f"# {title}\n\n{names}"
 
 
 def _sections(value: Any, where: str) -> list[str]:
