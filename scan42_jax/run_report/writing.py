@@ -47,7 +47,7 @@ class RunReport:
     say: Callable[[str], None],
   ):
     self._workdir, self._settings, self._say = workdir, settings, say
-    self._films = settings.loop.report_films if active else 0
+    self._started = False
     self._pool = None
     self._going: concurrent.futures.Future | None = None
     if active:
@@ -56,11 +56,18 @@ class RunReport:
       self._pool = concurrent.futures.ThreadPoolExecutor(1)
 
   def see(self, films: Films) -> None:
-    """Draws the crops of the first films that this call of the run sees."""
-    count, self._films = self._films, 0
+    """Begins the page, with crops of the first films of this call of the run.
+
+    Does nothing when it is called again.
+    """
+    if self._started or self._pool is None:
+      return
+    self._started = True
+    count = self._settings.loop.report_films
     if count:
       picture = pictures.draw_crops(films, self._settings, count=count)
       self._store("crops.png", picture)
+    self.refresh()
 
   def add_components(
     self,

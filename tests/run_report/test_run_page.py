@@ -10,7 +10,7 @@ from scan42_jax.run_report.environment import write_environment
 from scan42_jax.run_report.figures import chart_sections
 from scan42_jax.run_report.page import render_run
 from scan42_jax.run_report.story import read_story
-from scan42_jax.run_report.writing import write_report
+from scan42_jax.run_report.writing import RunReport, write_report
 from scan42_jax.settings import to_json
 
 
@@ -105,3 +105,39 @@ def test_configs_of_older_versions_are_shown(tmp_path):
   page = render_run(read_story(workdir))
   assert "<td>forgotten</td><td>(absent)</td><td>1</td>" in page
   assert any("Learning rate" in caption for caption in _captions(page))
+
+
+def test_the_page_is_there_from_the_first_step(tmp_path):
+  workdir = _workdir(tmp_path / "run", steps=[])
+  said = []
+  settings = tiny.settings(**{"loop.report_films": 2})
+  report = RunReport(workdir, settings, active=True, say=said.append)
+  report.see(tiny.films(settings))
+  crops = (workdir / "pictures" / "crops.png").read_bytes()
+  report.see(tiny.films(settings, step=1))
+  assert (workdir / "pictures" / "crops.png").read_bytes() == crops
+  report.close()
+  assert "step 0 of 8" in (workdir / "report.html").read_text()
+  assert not said
+
+
+def test_a_page_that_cannot_be_written_ends_no_run(tmp_path):
+  said = []
+  report = RunReport(
+    tmp_path / "gone", tiny.settings(), active=True, say=said.append
+  )
+  report.see(tiny.films(tiny.settings()))
+  report.refresh()
+  report.close()
+  assert said and all("report.html was not written" in line for line in said)
+
+
+def test_other_processes_write_nothing(tmp_path):
+  workdir = _workdir(tmp_path / "run", steps=[1])
+  settings = tiny.settings(**{"loop.report_films": 2})
+  report = RunReport(workdir, settings, active=False, say=print)
+  report.see(tiny.films(settings))
+  report.refresh()
+  report.close()
+  assert not (workdir / "report.html").exists()
+  assert not (workdir / "pictures").exists()
