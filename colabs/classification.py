@@ -121,7 +121,7 @@ notebook.Page(WORK / "learnt" / "report.html")
 notebook.run(
   "eval predict",
   f"--model={WORK / 'learnt'}",
-  f"--images={WORK / 'films'}",
+  f"--images={WORK / 'films' / 'dicom'}",
   f"--output={WORK / 'scores.csv'}",
 )
 print("\n".join((WORK / "scores.csv").read_text().splitlines()[:4]))

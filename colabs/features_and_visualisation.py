@@ -90,7 +90,7 @@ if not CHECKPOINT:
 import scan42_jax
 
 encoder = scan42_jax.load_encoder(str(ENCODER))
-paths = sorted((WORK / "films").glob("*.dcm"))
+paths = sorted((WORK / "films" / "dicom").glob("*.dcm"))
 features = encoder(paths[:64])
 print(encoder)
 print(features.cls.shape, features.registers.shape, features.patches.shape)

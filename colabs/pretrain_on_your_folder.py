@@ -59,15 +59,13 @@ notebook.run("doctor", f"--data_dir={WORK / 'data'}")
 
 # %%
 if not FILMS_FOLDER:
-  FILMS_FOLDER = WORK / "films"
-  notebook.draw_phantoms(FILMS_FOLDER, FILMS)
+  notebook.draw_phantoms(WORK / "films", FILMS)
+  FILMS_FOLDER = WORK / "films" / "dicom"
 notebook.run(
   "prepare",
   "--dataset=folder",
   f"--source={FILMS_FOLDER}",
   f"--data_dir={WORK / 'data'}",
-  "--exclude=*_lung.png",
-  "--exclude=*_heart.png",
 )
 
 # %%

@@ -109,7 +109,7 @@ notebook.Page(WORK / "masks" / "report.html")
 # %%
 few = WORK / "few"
 few.mkdir(exist_ok=True)
-for path in sorted((WORK / "films").glob("*.dcm"))[:4]:
+for path in sorted((WORK / "films" / "dicom").glob("*.dcm"))[:4]:
   (few / path.name).write_bytes(path.read_bytes())
 notebook.run(
   "eval predict",

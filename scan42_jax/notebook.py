@@ -23,6 +23,7 @@ from scan42_jax.datasets.phantom_film import LABELS, render
 
 _SEED = 1  # Other films than those of the dataset `phantom`.
 _SIZE_PX = 160
+_FILMS, _MASKS_FOLDER = "dicom", "masks"
 _MASKS = ("left_lung", "right_lung", "heart")
 
 
@@ -73,7 +74,7 @@ def draw_phantoms(folder: str | pathlib.Path, count: int) -> pathlib.Path:
   What is there already is not drawn again.
 
   Args:
-    folder: gets the films and `labels.csv`.
+    folder: gets `labels.csv`, the films in `dicom/` and masks in `masks/`.
     count: of films.
 
   Returns:
@@ -83,7 +84,8 @@ def draw_phantoms(folder: str | pathlib.Path, count: int) -> pathlib.Path:
   table = folder / "labels.csv"
   if table.is_file():
     return table
-  folder.mkdir(parents=True, exist_ok=True)
+  for name in (_FILMS, _MASKS_FOLDER):
+    (folder / name).mkdir(parents=True, exist_ok=True)
   rows, number = [], 0
   while len(rows) < count:
     film = render(_SEED, number, size_px=_SIZE_PX)
@@ -102,13 +104,14 @@ def draw_phantoms(folder: str | pathlib.Path, count: int) -> pathlib.Path:
 def _write(folder: pathlib.Path, name: str, film) -> dict[str, object]:
   """Writes the files of a film and returns its row of the table."""
   rng = np.random.default_rng([_SEED, int(name.removeprefix("film_"))])
-  write_dicom(folder / f"{name}.dcm", film, rng=rng)
+  file = f"{_FILMS}/{name}.dcm"
+  write_dicom(folder / file, film, rng=rng)
   masks = {}
   for mask in _MASKS:
-    masks[f"mask_{mask}"] = f"{name}_{mask}.png"
+    masks[f"mask_{mask}"] = f"{_MASKS_FOLDER}/{name}_{mask}.png"
     write_mask(folder / masks[f"mask_{mask}"], getattr(film, mask))
   return {
-    "file": f"{name}.dcm",
+    "file": file,
     "patient_id": film.patient_id,
     "split": film.split,
     "view": film.view,

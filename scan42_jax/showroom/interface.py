@@ -23,6 +23,12 @@ _NOTE = (
   "**Not for clinical use.** Films stay on this machine and are forgotten when"
   " the program ends."
 )
+# Every picture is shown; on a phone one above the other, with its caption.
+_STYLE = (
+  ".grid-wrap{max-height:none !important;min-height:0 !important}"
+  "@media(max-width:600px){.grid-container{"
+  "grid-template-columns:minmax(0,1fr) !important}}"
+)
 _KEEP_S = 600  # After which uploads are deleted while it runs.
 
 
@@ -104,7 +110,7 @@ def serve(room: Showroom, *, title: str, port: int, max_mb: int) -> None:
       quiet=True,
       show_error=True,
       theme=_theme(),
-      css=".grid-wrap{max-height:none !important}",
+      css=_STYLE,
       footer_links=[],
     )
 

@@ -42,7 +42,7 @@ def test_notebook_and_script_are_one(path):
   book, script = _read(path.with_suffix(".ipynb")), _read(path)
   assert [(c.cell_type, c.source) for c in book.cells] == [
     (c.cell_type, c.source) for c in script.cells
-  ], f"run: jupytext --to ipynb {path}"
+  ], f"run: jupytext --update --to ipynb {path}"
   assert not any(cell.get("outputs") for cell in _code(book))
 
 

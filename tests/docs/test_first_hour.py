@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 
-import film_trees
 import pages
 import pytest
 
@@ -28,7 +27,7 @@ _TINY_JUDGEMENT = ("--config.data.dataset=folder", "--config.protocol=knn")
 # In the order in which they are run; the page shows them in another.
 RUN = [
   ("scan42 doctor", ()),
-  ("scan42 prepare --dataset=folder", ("--labels_csv=labels.csv",)),
+  ("scan42 prepare --dataset=folder", ()),
   (r"scan42 pretrain .*--workdir=work/quickstart$", _TINY_RUN),
   (r"scan42 pretrain .*--workdir=work/mine ", _TINY_RUN[1:4]),
   ("scan42 status work/quickstart", ()),
@@ -74,28 +73,16 @@ NOT_RUN = {
 }
 
 
-def _films(folder):
-  rows = []
-  for i in range(12):
-    film_trees.write_film(folder / "films" / f"{i}.png", seed=i)
-    split = ("train", "validation", "test")[i % 3]
-    rows.append(
-      {
-        "file": f"{i}.png",
-        "patient_id": i,
-        "split": split,
-        "Nodule": i // 3 % 2,
-      }
-    )
-  film_trees.write_table(folder / "labels.csv", rows)
-
-
 def _run(command, folder, *flags):
   module, words = pages.module_and_words(command)
   for ours, theirs in _INSTEAD.items():
     words = [word.replace(ours, theirs) for word in words]
+  return _python(folder, "-m", module, *words, *flags)
+
+
+def _python(folder, *words):
   return subprocess.run(
-    [sys.executable, "-m", module, *words, *flags],
+    [sys.executable, *words],
     cwd=folder,
     env=os.environ
     | {
@@ -109,13 +96,17 @@ def _run(command, folder, *flags):
 
 
 def test_the_first_hour(tmp_path):
-  _films(tmp_path)
   commands = pages.commands(START)
+  draw, look = re.findall(r"```python\n(.*?)```", START.read_text(), re.DOTALL)
+  done = _python(tmp_path, "-c", draw)
+  assert done.returncode == 0, done.stderr
   for pattern, flags in RUN:
     (command,) = [c for c in commands if re.match(pattern, c)]
     done = _run(command, tmp_path, *flags)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, done.stderr
+  done = _python(tmp_path, "-c", look)
+  assert done.returncode == 0 and "(1, 96)" in done.stdout, done.stderr
   for made in (
     "work/quickstart/report.html",
     "compared.html",
