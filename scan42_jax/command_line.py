@@ -28,7 +28,9 @@ def parse_flags(argv: list[str]) -> list[str]:
     stop(f"the config has no such field: {' '.join(text.split())}")
   except (flags.Error, TypeError, ValueError, OSError) as error:
     # A config file that raises comes with its traceback; the end says why.
-    stop(str(error).strip().splitlines()[-1])
+    last = str(error).strip().splitlines()[-1]
+    missing = re.match(r"flag --(\w+)=None: .* other than None", last)
+    stop(f"--{missing[1]} is missing, see --help" if missing else last)
 
 
 def help_text() -> str:

@@ -86,3 +86,11 @@ def test_a_config_that_is_nowhere_is_named_with_those_that_are(tmp_path):
   line = done.stderr.splitlines()[-1]
   assert line.startswith("error: configs/vitz.py: no such config file")
   assert "configs/vitb.py" in line and "configs/eval/rsna.py" in line
+
+
+def test_a_flag_that_is_missing_is_named():
+  done = _run("pretrain", "--config=configs/quickstart.py")
+  assert done.returncode == 1
+  assert done.stderr.splitlines()[-1] == (
+    "error: --workdir is missing, see --help"
+  )

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 
-import pages
+import doc_pages as pages
 import pytest
 
 START = pages.ROOT / "docs" / "start.md"

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-import pages
+import doc_pages as pages
 import pytest
 
 OURS = (
