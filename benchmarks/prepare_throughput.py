@@ -2,9 +2,9 @@
 
   python -m benchmarks.prepare_throughput --folder=DIR
 
-Makes films of 2,500 x 3,000 pixels as JPEG and as DICOM, decodes them in full without
-doing anything else, prepares them, and compares the two: aim at least 80 % of
-the decoding's speed. Then prepares many small films and looks at the memory:
+Makes films of 2,500 x 3,000 pixels as JPEG and as DICOM, decodes them in full
+without doing anything else, prepares them, and compares the two: aim at least
+80 % of that speed. Then prepares many small films and looks at the memory:
 aim no growth with their number beyond what lists of file names need.
 """
 

@@ -84,8 +84,7 @@ class Mlp(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "N T D"]) -> Float[Array, "N T D"]:
-    hidden = _dense(self.hidden, self.dtype, "fc1")(x)
-    hidden = jax.nn.gelu(hidden, approximate=False)
+    hidden = _gelu(_dense(self.hidden, self.dtype, "fc1")(x))
     return _dense(x.shape[-1], self.dtype, "fc2")(hidden)
 
 
@@ -165,10 +164,20 @@ class Block(nn.Module):
 
 
 def layer_norm(dtype: jnp.dtype, name: str | None = None) -> nn.LayerNorm:
-  """LayerNorm with DINOv2's epsilon and an exact two-pass variance."""
-  return nn.LayerNorm(
+  """LayerNorm with DINOv2's epsilon and an exact two-pass variance.
+
+  Its float32 steps are done again in the backward pass: kept, they would be a
+  third of a block's memory.
+  """
+  return nn.remat(nn.LayerNorm)(
     epsilon=1e-6, dtype=dtype, use_fast_variance=False, name=name
   )
+
+
+@jax.checkpoint
+def _gelu(x: Float[Array, "N T D"]) -> Float[Array, "N T D"]:
+  # Done again in the backward pass: half of the memory, little work.
+  return jax.nn.gelu(x, approximate=False)
 
 
 def _dense(features: int, dtype: jnp.dtype, name: str) -> nn.Dense:
