@@ -13,7 +13,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / "scan42_jax"
 
 FLOORS = {
-  0: ["types", "paths"],
+  0: ["types", "paths", "chips"],
   1: [
     "command_line",
     "digests",
@@ -68,6 +68,8 @@ FLOORS = {
   ],
   5: ["eval.", "pictures.", "run_report.", "config", "compute", "program"],
   6: [
+    "cli",
+    "planning",
     "train",
     "data.workers",
     "data.records",
@@ -97,7 +99,6 @@ FLOORS = {
     "features",
     "visualize",
     "report",
-    "cli",
     "doctor",
     "demo",
     "notebook",

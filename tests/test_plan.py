@@ -8,7 +8,7 @@ import jax
 import pytest
 import tiny
 
-from scan42_jax import plan
+from scan42_jax import planning as plan
 from scan42_jax.program import compile_step, state_shapes
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -13,22 +13,15 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
-import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from scan42_jax import command_line, distributed
-from scan42_jax.eval.encoders import open_encoder
-from scan42_jax.eval.reports import clinical, settings
-from scan42_jax.eval.reports.generation import Stopped
-from scan42_jax.eval.reports.presenting import present
-from scan42_jax.eval.reports.run import Evaluation, evaluate
-from scan42_jax.eval.reports.scoring import FILMS
-from scan42_jax.eval.reports.training import Interrupted
-from scan42_jax.settings import build
-from scan42_jax.sharding import make_mesh
-from scan42_jax.weights.digest import weights_sha256
+from scan42_jax import command_line
+
+if TYPE_CHECKING:
+  from scan42_jax.eval.reports.run import Evaluation
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Python file with get_config().", lock_config=True
@@ -60,6 +53,15 @@ _SHOWN = ("bleu_4", "rouge_l_google", "cider", "phantom_f1_micro")
 
 def main(argv: list[str]) -> None:
   """Runs the evaluation; a user's mistake ends in one line and exit code 1."""
+  # Imported here, so that --help and a wrong flag are answered at once.
+  from scan42_jax import distributed
+  from scan42_jax.eval.reports import clinical
+  from scan42_jax.eval.reports.generation import Stopped
+  from scan42_jax.eval.reports.presenting import present
+  from scan42_jax.eval.reports.run import evaluate
+  from scan42_jax.eval.reports.scoring import FILMS
+  from scan42_jax.eval.reports.training import Interrupted
+
   workdir = pathlib.Path(_WORKDIR.value).expanduser()
   try:
     if len(argv) > 1:
@@ -88,6 +90,15 @@ def main(argv: list[str]) -> None:
 
 
 def _open(workdir: pathlib.Path) -> Evaluation:
+  import jax
+
+  from scan42_jax.eval.encoders import open_encoder
+  from scan42_jax.eval.reports import settings
+  from scan42_jax.eval.reports.run import Evaluation
+  from scan42_jax.settings import build
+  from scan42_jax.sharding import make_mesh
+  from scan42_jax.weights.digest import weights_sha256
+
   chosen = build(settings.ReportSettings, _CONFIG.value, "config")
   settings.check(chosen)
   workdir.mkdir(parents=True, exist_ok=True)
