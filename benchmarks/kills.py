@@ -26,13 +26,8 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 from PIL import Image
-
-_FOLDER = flags.DEFINE_string("folder", None, "Work folder.", required=True)
-_TRIALS = flags.DEFINE_integer("trials", 50, "How many.", 1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of programs, signals and moments.")
-_TASKS = flags.DEFINE_list("tasks", [], "Names of tasks; default: all.")
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _STEPS = 40
@@ -170,7 +165,7 @@ def _digest(value: bytes) -> str:
 
 def _prepared(data_dir: pathlib.Path) -> dict[str, str]:
   """Shards and tables; no film may be there twice or not at all."""
-  (version,) = (data_dir / "folder").iterdir()
+  (version,) = (data_dir / "folder").glob("[0-9]*")
   found = {
     file.name: _digest(file.read_bytes())
     for file in sorted(version.iterdir())
@@ -281,6 +276,29 @@ def newest_checkpoint(workdir: pathlib.Path) -> int:
   return max((int(f.name) for f in folders if f.name.isdigit()), default=0)
 
 
+def _await_moment(
+  victim: subprocess.Popen,
+  folder: pathlib.Path,
+  seconds: float,
+  rng: random.Random,
+) -> None:
+  """Waits until a random moment of a process's life, or its end.
+
+  Between two lines of output where there are many, for the pace of a shared
+  machine changes; else by the clock.
+  """
+  lines = (folder / "whole.0.log").read_bytes().count(b"\n") // 2  # Two runs.
+  log, wanted = folder / "killed.0.log", rng.randrange(max(lines, 1))
+  deadline = time.monotonic() + rng.uniform(0.1, 0.8) * seconds
+  while victim.poll() is None:
+    if lines < 10 and time.monotonic() > deadline:
+      return
+    if lines >= 10 and log.read_bytes().count(b"\n") >= wanted:
+      time.sleep(rng.uniform(0, 0.3))
+      return
+    time.sleep(0.01)
+
+
 def trial(
   task: Task, folder: pathlib.Path, rng: random.Random
 ) -> dict[str, object]:
@@ -292,11 +310,10 @@ def trial(
     log.unlink()
   number = rng.choice((signal.SIGTERM, signal.SIGKILL))
   victim = rng.randrange(task.processes)
-  moment = rng.uniform(0.2, 1.0) * seconds
   processes = start(task, workdir)
   begin = time.monotonic()
-  while time.monotonic() - begin < moment and processes[victim].poll() is None:
-    time.sleep(0.02)
+  _await_moment(processes[victim], workdir.parent, seconds, rng)
+  moment = time.monotonic() - begin
   hit = processes[victim].poll() is None
   processes[victim].send_signal(number)
   codes = finish(processes)
@@ -332,24 +349,31 @@ def trial(
 def main(argv: list[str]) -> None:
   """Runs the trials and prints what came of them."""
   del argv
-  folder = pathlib.Path(_FOLDER.value).expanduser().absolute()
+  logging.set_verbosity(logging.WARNING)
+  folder = pathlib.Path(flags.FLAGS.folder).expanduser().absolute()
   os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
-  rng = random.Random(_SEED.value)
+  # These programs run for seconds; compiling them well takes minutes.
+  os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+  rng = random.Random(flags.FLAGS.seed)
   wanted = tasks(folder)
   for task in wanted[:2]:  # The others need films and an encoder.
     whole_run(task, folder)
-  if _TASKS.value:
-    wanted = [task for task in wanted if task.name in _TASKS.value]
+  if flags.FLAGS.tasks:
+    wanted = [task for task in wanted if task.name in flags.FLAGS.tasks]
   good = hits = 0
-  for _ in range(_TRIALS.value):
+  for _ in range(flags.FLAGS.trials):
     row = trial(rng.choice(wanted), folder, rng)
     with (folder / "trials.jsonl").open("a") as file:
       print(json.dumps(row), file=file)
     print(json.dumps(row), flush=True)
     good, hits = good + row["good"], hits + row["hit"]
-  print(f"{good} of {_TRIALS.value} good, {hits} hit a running process")
-  sys.exit(good < _TRIALS.value)
+  print(f"{good} of {flags.FLAGS.trials} good, {hits} hit a running process")
+  sys.exit(good < flags.FLAGS.trials)
 
 
 if __name__ == "__main__":
+  flags.DEFINE_string("folder", None, "Work folder.", required=True)
+  flags.DEFINE_integer("trials", 50, "How many.", 1)
+  flags.DEFINE_integer("seed", 0, "Of programs, signals and moments.")
+  flags.DEFINE_list("tasks", [], "Names of tasks; default: all.")
   app.run(main)

@@ -21,8 +21,6 @@ from absl import app, flags
 
 from benchmarks import kills
 
-_FOLDER = flags.DEFINE_string("folder", None, "Work folder.", required=True)
-_STEPS = flags.DEFINE_integer("steps", 20_000, "Of the optimizer.", 100)
 _MOST_GROWTH = 0.02
 
 _TINY = (
@@ -76,10 +74,10 @@ def judge(samples: list[tuple[float, int]]) -> dict[str, object]:
 def main(argv: list[str]) -> None:
   """Runs, watches and judges."""
   del argv
-  folder = pathlib.Path(_FOLDER.value).expanduser().absolute()
+  folder = pathlib.Path(flags.FLAGS.folder).expanduser().absolute()
   prepare, pretrain = kills.tasks(folder)[:2]
   kills.whole_run(prepare, folder)
-  steps = _STEPS.value
+  steps = flags.FLAGS.steps
   command = [
     *pretrain.command(folder / "run"),
     *_TINY,
@@ -111,4 +109,6 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+  flags.DEFINE_string("folder", None, "Work folder.", required=True)
+  flags.DEFINE_integer("steps", 20_000, "Of the optimizer.", 100)
   app.run(main)
