@@ -88,6 +88,20 @@ def explain(error: Exception, workdir: pathlib.Path | None = None) -> NoReturn:
   stop(lines[0])
 
 
+def local_folder(text: str) -> pathlib.Path:
+  """Reads a flag that names a folder; `~` is the user's home.
+
+  Raises:
+    ValueError: it is a URL, which would become a folder of that name here.
+  """
+  if "://" in text:
+    raise ValueError(
+      f"{text}: only folders of this machine are read and written; mount the"
+      " object store, with gcsfuse for example, and name its folder"
+    )
+  return pathlib.Path(text).expanduser()
+
+
 def stop(message: str) -> NoReturn:
   """Ends the process with a line on stderr and exit code 1."""
   print(f"error: {message}", file=sys.stderr)

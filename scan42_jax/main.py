@@ -63,8 +63,9 @@ def _train(argv: list[str]) -> signal.Signals | None:
 
   from scan42_jax import distributed, train
 
-  workdir = pathlib.Path(_WORKDIR.value).expanduser()
+  workdir = None
   try:
+    workdir = command_line.local_folder(_WORKDIR.value)
     if len(argv) > 1:
       raise ValueError(f"unexpected argument {argv[1]!r}; settings are flags")
     if _DISTRIBUTED.value or _COORDINATOR.value:
@@ -77,7 +78,7 @@ def _train(argv: list[str]) -> signal.Signals | None:
     if jax.config.jax_compilation_cache_dir is None:
       # A resumed run need not compile again.
       jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
-    data_dir = pathlib.Path(_DATA_DIR.value).expanduser()
+    data_dir = command_line.local_folder(_DATA_DIR.value)
     _make_phantom(data_dir)
     if jax.process_index() == 0:
       _write_environment(workdir)

@@ -134,6 +134,7 @@ MISTAKES = {
   "no split": (["--config.data.split=training"], "no split 'training'"),
   "no weights": (["--config.init_from=/nowhere.pth"], "/nowhere.pth"),
   "stray argument": (["batch_size=3"], "batch_size=3"),
+  "object store": (["--data_dir=gs://bucket/films"], "gs://bucket/films: only"),
 }
 
 
