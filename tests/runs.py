@@ -7,7 +7,7 @@ import pathlib
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -101,12 +101,14 @@ def module(name: str, *args: str) -> subprocess.CompletedProcess:
   )
 
 
-def start(workdir, data_dir, *flags: str) -> subprocess.Popen:
+def start(
+  workdir, data_dir, *flags: str, variables: Mapping[str, str] | None = None
+) -> subprocess.Popen:
   """Starts a run whose output is to be read while it goes."""
   return subprocess.Popen(
     command(workdir, data_dir, *flags),
     cwd=ROOT,
-    env=environment(),
+    env=environment() | dict(variables or {}),
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,
@@ -122,17 +124,51 @@ def wait_for(process: subprocess.Popen, text: str) -> None:
 
 
 def start_many(
-  count: int, workdir, data_dir, *flags: str
+  count: int, workdir, data_dir, *flags: str, told_by: str = "flags"
 ) -> list[subprocess.Popen]:
-  """Starts several processes of one run, which meet on this machine."""
+  """Starts several processes of one run, which meet on this machine.
+
+  They are told where by flags, by JAX's variables or, as in a job, by SLURM's.
+  """
   with socket.socket() as free:
     free.bind(("localhost", 0))
     port = free.getsockname()[1]
-  where = (f"--coordinator=localhost:{port}", f"--num_processes={count}")
-  return [
-    start(workdir, data_dir, *where, f"--process_id={i}", *flags)
-    for i in range(count)
-  ]
+  started = []
+  for i in range(count):
+    where, variables = {
+      "flags": (
+        (
+          f"--coordinator=localhost:{port}",
+          f"--num_processes={count}",
+          f"--process_id={i}",
+        ),
+        {},
+      ),
+      "variables": (
+        ("--distributed",),
+        {
+          "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
+          "JAX_NUM_PROCESSES": str(count),
+          "JAX_PROCESS_ID": str(i),
+        },
+      ),
+      "slurm": (
+        ("--distributed",),
+        {
+          "JAX_COORDINATOR_PORT": str(port),
+          "SLURM_JOB_ID": "7",
+          "SLURM_STEP_NODELIST": "localhost",
+          "SLURM_NTASKS": str(count),
+          "SLURM_PROCID": str(i),
+          "SLURM_LOCALID": str(i),
+          "SLURM_STEP_NUM_NODES": "1",
+        },
+      ),
+    }[told_by]
+    started.append(
+      start(workdir, data_dir, *where, *flags, variables=variables)
+    )
+  return started
 
 
 def finish_many(

@@ -54,10 +54,13 @@ def _assert_same_run(ours, theirs):
       )
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_several_processes_equal_one(one_process, data_dir, tmp_path, count):
+@pytest.mark.parametrize("count, told_by", [(2, "slurm"), (4, "flags")])
+def test_several_processes_equal_one(
+  one_process, data_dir, tmp_path, count, told_by
+):
+  monitored = "--config.loop.monitor_every=6"
   processes = runs.start_many(
-    count, tmp_path, data_dir, SHORT, "--config.loop.monitor_every=6"
+    count, tmp_path, data_dir, SHORT, monitored, told_by=told_by
   )
   for done in runs.finish_many(processes):
     assert done.returncode == 0, done.stderr
@@ -68,7 +71,9 @@ def test_processes_that_share_a_part_of_the_batch(
   one_process, data_dir, tmp_path
 ):
   flags = ("--config.mesh.tensor=2", "--config.loop.monitor_every=6")
-  processes = runs.start_many(2, tmp_path, data_dir, SHORT, *flags)
+  processes = runs.start_many(
+    2, tmp_path, data_dir, SHORT, *flags, told_by="variables"
+  )
   for done in runs.finish_many(processes):
     assert done.returncode == 0, done.stderr
   _assert_same_run(tmp_path, one_process)
