@@ -110,7 +110,13 @@ class DataSettings:
 
 @dataclasses.dataclass(frozen=True)
 class MeshSettings:
-  """Sizes of the mesh axes; -1 takes the devices that are left."""
+  """Sizes of the mesh axes; -1 takes the devices that are left.
+
+  Attributes:
+    data: parts of the batch, each with all parameters.
+    fsdp: parts of the batch that split the parameters among them.
+    tensor: parts of the wide axis of layers and of the prototypes.
+  """
 
   data: int = -1
   fsdp: int = 1

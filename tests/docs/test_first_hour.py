@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 
 import doc_pages as pages
 import pytest
@@ -105,6 +106,15 @@ def test_the_first_hour(tmp_path):
     done = _run(command, tmp_path, *flags)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, done.stderr
+  # How another page reads the file that was written.
+  features = (pages.ROOT / "docs" / "features.md").read_text()
+  (read,) = [
+    block
+    for block in re.findall(r"(?:^(?: {4}.*)?\n)+", features, re.MULTILINE)
+    if "pq.read_table" in block
+  ]
+  done = _python(tmp_path, "-c", textwrap.dedent(read))
+  assert done.returncode == 0, done.stderr
   done = _python(tmp_path, "-c", look)
   assert done.returncode == 0 and "(1, 96)" in done.stdout, done.stderr
   for made in (

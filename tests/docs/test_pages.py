@@ -128,5 +128,9 @@ def test_the_site_is_built_without_a_warning(tmp_path):
   assert done.returncode == 0, done.stderr
   settings = (tmp_path / "settings" / "index.html").read_text()
   assert "config.schedule" in settings and "0.0003" in settings
+  rows = re.findall(r"<tr>\s*<td><code>.*?</tr>", settings, re.DOTALL)
+  assert len(rows) > 80
+  bare = [row for row in rows if re.search(r"<td></td>\s*</tr>", row)]
+  assert not bare, "a setting without a meaning"
   reference = (tmp_path / "api" / "top" / "index.html").read_text()
   assert 'id="scan42_jax.encoder.load_encoder"' in reference
