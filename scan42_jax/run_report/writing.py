@@ -51,9 +51,9 @@ class RunReport:
     self._pool = None
     self._going: concurrent.futures.Future | None = None
     if active:
-      # On the main thread, for it takes the device.
-      schedule_curves(settings.schedule, settings.batch_size)
       self._pool = concurrent.futures.ThreadPoolExecutor(1)
+      # Now and not in the midst of training, for it takes the device.
+      self._alone(schedule_curves, settings.schedule, settings.batch_size)
 
   def see(self, films: Films) -> None:
     """Begins the page, with crops of the first films of this call of the run.
@@ -65,7 +65,9 @@ class RunReport:
     self._started = True
     count = self._settings.loop.report_films
     if count:
-      picture = pictures.draw_crops(films, self._settings, count=count)
+      picture = self._alone(
+        pictures.draw_crops, films, self._settings, count=count
+      )
       self._store("crops.png", picture)
     self.refresh()
 
@@ -90,6 +92,14 @@ class RunReport:
     if self._pool is not None:
       self._pool.shutdown()
       self._write()
+
+  def _alone(self, function: Callable, *args, **options):
+    """Computes on one device of this process, whatever the run's mesh is.
+
+    The mesh of the run holds in the main thread alone: there, every process
+    would have to take part.
+    """
+    return self._pool.submit(function, *args, **options).result()
 
   def _write(self) -> None:
     try:
