@@ -126,7 +126,7 @@ def plan_stage(
     mesh,
   )
   begin = time.monotonic()
-  jax.jit(make_step(net, optimizer), donate_argnums=0).lower(
+  jax.jit(make_step(net, optimizer, stage=stage), donate_argnums=0).lower(
     state, frozen, _batch(mesh, batch_size), jax.random.key(0)
   )
   return Plan(

@@ -99,7 +99,8 @@ notebook.run(
   f"--workdir={WORK / 'reports'}",
   f"--data_dir={WORK / 'data'}",
   "--config.text.dataset=folder",
-  f"--config.training.first.steps={DECODER_STEPS}",
+  "--config.training.first.steps=0",  # An encoder takes longer.
+  f"--config.training.second.steps={DECODER_STEPS}",
   f"--config.training.evaluate_every={DECODER_STEPS}",
   "--config.decoding.max_tokens=40",
 )

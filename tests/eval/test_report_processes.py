@@ -77,13 +77,13 @@ def _kill_at(line, process):
     if text.startswith(line):
       os.kill(process.pid, signal.SIGKILL)
       break
-  assert process.wait(timeout=300) == -signal.SIGKILL, said
+  assert process.wait(timeout=900) == -signal.SIGKILL, said
   process.stdout.close()
   return said
 
 
 def _finish(process):
-  said = process.communicate(timeout=300)[0]
+  said = process.communicate(timeout=900)[0]
   assert process.returncode == 0, said
   return said
 

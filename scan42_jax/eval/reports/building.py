@@ -17,10 +17,14 @@ from scan42_jax.encoder import Encoder
 from scan42_jax.eval.reports.decoding import Ending
 from scan42_jax.eval.reports.pairs import Pair
 from scan42_jax.eval.reports.placing import place_parameters
-from scan42_jax.eval.reports.seeing import ENCODER, SeeingDecoder
+from scan42_jax.eval.reports.seeing import (
+  ENCODER,
+  SENTENCES,
+  SeeingDecoder,
+)
+from scan42_jax.eval.reports.sentences import frequent_sentences
 from scan42_jax.eval.reports.settings import (
   LanguageModelSettings,
-  MovesSettings,
   ReportSettings,
 )
 from scan42_jax.eval.reports.templates import TEMPLATES
@@ -32,6 +36,7 @@ from scan42_jax.eval.reports.tokenizer import (
 from scan42_jax.eval.reports.writer import Writer, small_ending, small_prompt
 from scan42_jax.models.language_model import LanguageModelConfig
 from scan42_jax.models.report_decoder import ReportDecoder, ReportDecoderConfig
+from scan42_jax.models.sentence_head import SentenceHead
 from scan42_jax.models.visual_language import (
   IMAGE,
   VisualLanguageModel,
@@ -91,25 +96,39 @@ def build(
   fresh = _fresh(writer, mesh, sight=sight, seed=settings.seed, known=known)
   params = paths.unflatten({**known, **fresh})
   if encoder is not None:
-    moves = settings.training.moves
-    writer, params = _seeing(writer, params, encoder, mesh=mesh, moves=moves)
+    texts = [pair.impression for pair in pairs]
+    writer, seeing = _seeing(settings, writer, texts, encoder=encoder)
+    params |= jax.device_put(seeing, place_parameters(mesh, seeing))
   return writer, params
 
 
 def _seeing(
+  settings: ReportSettings,
   writer: Writer,
-  params: dict[str, Any],
-  encoder: Encoder,
+  texts: Sequence[str],
   *,
-  mesh: Mesh,
-  moves: MovesSettings,
+  encoder: Encoder,
 ) -> tuple[Writer, dict[str, Any]]:
   """Puts the encoder before the decoder; its weights are copied."""
-  net = SeeingDecoder(encoder.net, writer.net, encoder.preprocessing, moves)
-  weights = jax.tree.map(np.asarray, encoder.params)
-  places = place_parameters(mesh, weights)
-  params[ENCODER] = jax.device_put(weights, places)
-  return dataclasses.replace(writer, net=net), params
+  training, head = settings.training, None
+  params = {ENCODER: jax.tree.map(np.asarray, encoder.params)}
+  sentences = ()
+  if training.sentence_weight:
+    sentences = frequent_sentences(texts, most=training.sentences)
+    if not sentences:
+      raise ValueError(
+        "no sentence is found in the impressions of five training reports: set"
+        " config.training.sentence_weight=0, and no stage to train='sentences'"
+      )
+    config = encoder.config
+    head = SentenceHead(len(sentences), config.num_heads, encoder.dtype)
+    tokens = jnp.zeros((1, 1, config.width))
+    made = head.init(jax.random.key(settings.seed), tokens)
+    params[SENTENCES] = made["params"]
+  net = SeeingDecoder(
+    encoder.net, writer.net, encoder.preprocessing, training.moves, head
+  )
+  return dataclasses.replace(writer, net=net, sentences=sentences), params
 
 
 def _small(

@@ -55,13 +55,16 @@ class Case:
   grid: tuple[int, int] = (1, 1)
 
 
-def render_cases(title: str, cases: Sequence[Case], *, note: str) -> str:
+def render_cases(
+  title: str, cases: Sequence[Case], *, note: str, details: Sequence[str] = ()
+) -> str:
   """Returns the page.
 
   Args:
     title: heading.
     cases: in reading order.
     note: sentence below the heading.
+    details: sentences that open below it on demand.
   """
   most = max((len(case.words) for case in cases), default=0)
   return "".join(
@@ -71,9 +74,20 @@ def render_cases(title: str, cases: Sequence[Case], *, note: str) -> str:
       f"<title>{html.escape(title)}</title>",
       f"<style>{_STYLE}{_choices(most)}</style></head>",
       f"<body><h1>{html.escape(title)}</h1><p>{html.escape(note)}</p>",
+      _details(details),
       *(_case(case, number) for number, case in enumerate(cases)),
       "<footer>Not for clinical use.</footer></body></html>\n",
     ]
+  )
+
+
+def _details(sentences: Sequence[str]) -> str:
+  if not sentences:
+    return ""
+  items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
+  return (
+    "<details><summary>How these texts were made and scored</summary>"
+    f"<ul>{items}</ul></details>"
   )
 
 
@@ -93,6 +107,7 @@ def _case(case: Case, number: int) -> str:
   texts = "".join(
     f"<dt>{name}</dt><dd>{text}</dd>" for name, text in rows if text
   )
+  looking = any(word.look.any() for word in case.words)
   caption = (
     "Attention of the chosen word, where it exceeds that of the whole text."
     " Choose a word of the generated text."
@@ -100,7 +115,7 @@ def _case(case: Case, number: int) -> str:
   return (
     f"<section><h2>{html.escape(case.title)}</h2>{_inputs(case, number)}"
     f"<div><figure>{_film(case)}"
-    f"<figcaption>{caption if case.words else ''}</figcaption></figure>"
+    f"<figcaption>{caption if looking else ''}</figcaption></figure>"
     f"<dl>{texts}</dl></div></section>"
   )
 
@@ -184,8 +199,9 @@ _STYLE = (
   "dl{margin:0}dt{font-size:.85rem;opacity:.7}dd{margin:0 0 .8em;"
   "overflow-wrap:anywhere}"
   "input{position:absolute;opacity:0;pointer-events:none}"
-  "label{cursor:pointer;border-radius:3px;padding:0 1px}"
+  "label{cursor:pointer;border-radius:3px}"
   "label:hover{background:#ff7a1a55}"
+  "details{font-size:.9rem;margin-bottom:1em}summary{cursor:pointer}"
   "footer{border-top:1px solid var(--line);padding:12px 0;font-size:.85rem;"
   "opacity:.75}"
 )

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 PAIRS = "clinical_pairs.json"
 SCORES = "clinical_scores.json"
 INSTALL = (
-  "python -m venv ENV && ENV/bin/pip install radgraph f1chexbert"
+  "python -m venv ENV && ENV/bin/pip install radgraph f1chexbert protobuf"
   ' "transformers<5" "scikit-learn<1.8" "huggingface_hub<1"'
 )
 _PROGRAM = pathlib.Path(__file__).with_name("clinical_program.py")
@@ -71,7 +71,7 @@ def score(
   outcome = json.loads(found.read_text())
   if not outcome["scores"]:
     raise ValueError(
-      f"{python} has no clinical metric that works: {outcome['missing']};"
-      f" environment: {INSTALL}"
+      f"{python} has no clinical metric that works:"
+      f" {'; '.join(outcome['missing'].values())}; environment: {INSTALL}"
     )
   return outcome["scores"]

@@ -10,6 +10,13 @@ import pathlib
 import sys
 
 _LEVELS = ("simple", "partial", "complete")
+# What the packages themselves say of absent weights tells nobody what to do.
+_NEEDS = {
+  "radgraph_scores": "the package radgraph, and the weights of"
+  " StanfordAIMI/RRG_scorers in its cache",
+  "chexbert_scores": "the packages f1chexbert and protobuf, bert-base-uncased"
+  " in the cache of huggingface_hub, and ~/.cache/chexbert/chexbert.pth",
+}
 
 
 def radgraph_scores(references, hypotheses):
@@ -50,7 +57,8 @@ def main(pairs, found):
     # Packages that are absent, too new or without weights fail in any way.
     except (Exception, SystemExit) as error:
       lines = str(error).strip().splitlines() or [type(error).__name__]
-      missing[score.__name__] = lines[0]
+      name = score.__name__
+      missing[name] = f"needs {_NEEDS[name]} ({lines[0]})"
   pathlib.Path(found).write_text(
     json.dumps({"scores": scores, "missing": missing})
   )

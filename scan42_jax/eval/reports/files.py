@@ -7,7 +7,7 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from scan42_jax.eval.reports.pairs import Pair
+from scan42_jax.eval.reports.pairs import Pair, without_prior_studies
 from scan42_jax.metrics.text import TextScores
 from scan42_jax.types import Float
 
@@ -25,6 +25,9 @@ def write_texts(
 ) -> None:
   """Writes one row per film: reference, all texts, scores of the first.
 
+  `prior` counts the sentences of the reference, and of the first text, that
+  compare with an earlier study, which no single film can show.
+
   Args:
     path: of the CSV.
     pairs: films and references.
@@ -32,10 +35,12 @@ def write_texts(
     scores: of the first of them.
   """
   values: dict[str, Float] = scores.per_pair()
+  first = next(iter(texts))
   columns = [
     *("image_id", "patient_id", "indication", "reference"),
     *(f"text:{name}" for name in texts),
     *(f"value:{name}" for name in _PER_PAIR),
+    *("prior:reference", f"prior:{first}"),
   ]
   with path.open("w", newline="", encoding="utf-8") as file:
     writer = csv.writer(file)
@@ -46,6 +51,10 @@ def write_texts(
           *(pair.image_id, pair.patient_id, pair.indication, pair.text),
           *(some[row] for some in texts.values()),
           *(f"{values[name][row]:.6g}" for name in _PER_PAIR),
+          *(
+            without_prior_studies(text)[1]
+            for text in (pair.text, texts[first][row])
+          ),
         ]
       )
 

@@ -32,6 +32,7 @@ class Pair:
     patient_id: '' if unknown.
     text: what is to be written.
     indication: why the film was taken; '' if unknown or not shown.
+    impression: of the report, one line; '' if it has none.
     labels: codes of the dataset's labels.
     study: what its films share; '' if unknown.
     view: position, as the dataset spells it.
@@ -42,6 +43,7 @@ class Pair:
   patient_id: str
   text: str
   indication: str = ""
+  impression: str = ""
   labels: tuple[int, ...] = ()
   study: str = ""
   view: str = ""
@@ -107,13 +109,18 @@ def read_pairs(
   return Pairs(pairs, dict(counts))
 
 
+def split_sentences(text: str) -> list[str]:
+  """Cuts a text after full stops, question and exclamation marks."""
+  return _SENTENCES.split(" ".join(text.split()))
+
+
 def without_prior_studies(text: str) -> tuple[str, int]:
   """Leaves out sentences that speak of an earlier study.
 
   Returns:
     What remains, and how many sentences do.
   """
-  sentences = _SENTENCES.split(" ".join(text.split()))
+  sentences = split_sentences(text)
   kept = [s for s in sentences if not _PRIOR.search(s)]
   return " ".join(kept), len(sentences) - len(kept)
 
@@ -125,6 +132,7 @@ def _pair(film, example, text, indication) -> Pair:
     patient_id=example["patient_id"],
     text=text,
     indication=" ".join(indication.split()),
+    impression=" ".join(example["impression"].split()),
     labels=tuple(int(code) for code in example["labels"]),
     study=_study(example),
     view=example["view"],

@@ -58,8 +58,8 @@ def present(
   page = render_cases(
     f"Reports on {settings.text.dataset}",
     make_cases(run, outcome),
-    note="The first films of the test split in stored order. "
-    + " ".join(_notes(run, outcome)),
+    note="The first films of the test split in stored order, not chosen ones.",
+    details=_notes(run, outcome),
   )
   (run.workdir / CASES).write_text(page, encoding="utf-8")
   write_results(run.workdir, _results(run, outcome, clinical))

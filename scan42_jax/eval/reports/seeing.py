@@ -14,12 +14,16 @@ import jax.numpy as jnp
 
 from scan42_jax.data import image_ops
 from scan42_jax.eval.reports.settings import MovesSettings
+from scan42_jax.models.sentence_head import SentenceHead
 from scan42_jax.models.vit import VisionTransformer
 from scan42_jax.types import Array, Float, Params, UInt8
 from scan42_jax.weights.preprocessing import Preprocessing
 
 ENCODER = "encoder"
 """Where the encoder's parameters lie, beside those of the decoder."""
+
+SENTENCES = "sentences"
+"""Where those of the sentence head lie, if there is one."""
 
 _MOVES = 1  # Stream of random numbers, apart from that of dropout.
 
@@ -33,12 +37,14 @@ class SeeingDecoder:
     decoder: has `__call__`, `prefill`, `extend` and `look` of ReportDecoder.
     preprocessing: whose mean and deviation the encoder expects.
     moves: of films in training.
+    head: tells in training which sentences a report holds.
   """
 
   encoder: VisionTransformer
   decoder: Any
   preprocessing: Preprocessing
   moves: MovesSettings
+  head: SentenceHead | None = None
 
   def apply(
     self,
@@ -55,11 +61,12 @@ class SeeingDecoder:
         the encoder}.
       seen: prepared films, or what `extend` takes first.
       *rest: for the decoder.
-      method: of the decoder.
+      method: of the decoder; 'tell' returns the logits of sentences, 'learn'
+        what the decoder's call does and these logits.
       **keywords: for the decoder.
     """
     params = dict(variables["params"])
-    encoder = params.pop(ENCODER)
+    encoder, head = params.pop(ENCODER), params.pop(SENTENCES, None)
     # Only `extend` looks at no film: its memory holds what was seen.
     if method != "extend":
       films = seen.astype(jnp.float32)
@@ -68,6 +75,11 @@ class SeeingDecoder:
         films = moved(films, key, self.moves)
       seen = self._patches(encoder, films)
     variables = {"params": params}
+    if method in ("tell", "learn"):
+      told = self.head.apply({"params": head}, seen)
+      if method == "tell":
+        return told
+      return self.decoder.apply(variables, seen, *rest, **keywords), told
     return self.decoder.apply(variables, seen, *rest, method=method, **keywords)
 
   def _patches(

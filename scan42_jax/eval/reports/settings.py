@@ -89,13 +89,14 @@ class StageSettings:
   """A part of the training with a schedule of its own.
 
   Attributes:
-    train: which parameters move.
+    train: which parameters move; 'sentences' leaves the decoder alone and
+      teaches the encoder which frequent sentences an impression holds.
     steps: of the optimizer; 0 skips the stage.
     learning_rate: peak; half a cosine to 0 after the warm-up.
     encoder_learning_rate: the same of the encoder; 0 leaves it as it is.
   """
 
-  train: Literal["all", "projector", "projector_and_lora"] = "all"
+  train: Literal["all", "projector", "projector_and_lora", "sentences"] = "all"
   steps: int = 0
   learning_rate: float = 1e-4
   encoder_learning_rate: float = 0.0
@@ -124,6 +125,12 @@ class TrainingSettings:
     first: first stage.
     second: second stage, with a fresh optimizer.
     moves: of films, in stages that train the encoder.
+    optimizer: 'muon' makes the updates of matrices orthogonal; everything else
+      is moved by AdamW either way.
+    sentence_weight: of telling from the film which frequent sentences the
+      impression of its report holds, in stages that train the encoder; 0 for
+      not at all. Impressions say what a film shows in few, like words.
+    sentences: how many of them, the most frequent of training.
     batch_size: films per step.
     warmup_share: share of a stage's steps with a rising learning rate.
     weight_decay: of matrices.
@@ -136,6 +143,9 @@ class TrainingSettings:
   first: StageSettings = StageSettings(steps=30_000, learning_rate=3e-4)
   second: StageSettings = StageSettings()
   moves: MovesSettings = MovesSettings()
+  optimizer: Literal["adamw", "muon"] = "adamw"
+  sentence_weight: float = 0.0
+  sentences: int = 256
   batch_size: int = 64
   warmup_share: float = 0.03
   weight_decay: float = 0.01
@@ -218,10 +228,21 @@ def _problems(s: ReportSettings) -> Iterator[tuple[bool, str]]:
     f"config.small.width={s.small.width} does not divide into"
     f" config.small.num_heads={s.small.num_heads}",
   )
+  yield (
+    s.training.sentence_weight > 0 and not s.training.trains_encoder,
+    "config.training.sentence_weight teaches an encoder that learns: set"
+    " encoder_learning_rate of a stage",
+  )
   for stage in s.training.stages:
     small = s.decoder == "small"
     yield (
-      small and stage.train != "all",
+      stage.train == "sentences"
+      and not (stage.encoder_learning_rate and s.training.sentence_weight),
+      "config.training: train='sentences' needs encoder_learning_rate of its"
+      " stage and config.training.sentence_weight",
+    )
+    yield (
+      small and stage.train.startswith("projector"),
       f"config.training: train={stage.train!r} belongs to"
       " config.decoder='language_model'; the small decoder trains 'all'",
     )

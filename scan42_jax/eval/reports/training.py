@@ -26,11 +26,13 @@ from scan42_jax.eval.reports.learning import (
   make_optimizer,
   make_step,
   part_leaves,
+  sentence_loss,
   token_loss,
 )
 from scan42_jax.eval.reports.pairs import Pair
 from scan42_jax.eval.reports.patches import Seen
 from scan42_jax.eval.reports.placing import place_batch, place_parameters
+from scan42_jax.eval.reports.sentences import held
 from scan42_jax.eval.reports.settings import TrainingSettings
 from scan42_jax.eval.reports.writer import Writer, training_rows
 from scan42_jax.guards import caught_signals
@@ -92,10 +94,15 @@ def make_batch(
   """Puts films and tokens of some pairs together."""
   pairs = [material.pairs[row] for row in rows]
   texts = training_rows(writer, pairs, length=material.length)
-  return {
+  batch = {
     "seen": material.seen([pair.film for pair in pairs]),
     **dataclasses.asdict(texts),
   }
+  if writer.sentences:
+    told = [pair.impression for pair in pairs]
+    batch["sentences"] = held(told, writer.sentences)
+    batch["concluded"] = np.array([bool(text) for text in told])
+  return batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +206,7 @@ def _start(optimizer, moving: Leaves, mesh: Mesh) -> StageState:
       moving=moving,
       opt_state=optimizer.init(moving),
       best=moving,
-      best_loss=jnp.full((), jnp.inf),
+      best_loss=jnp.full((), jnp.inf, jnp.float32),
       best_step=jnp.zeros((), jnp.int32),
     )
 
@@ -226,16 +233,47 @@ def _accept(course: Course):
   return accept
 
 
+@dataclasses.dataclass(frozen=True)
+class _Programs:
+  """What a stage compiles; outputs stay where the state was put."""
+
+  step: Callable
+  evaluate: Callable
+  keep: Callable
+
+
+def _compile(course, stage, tools, state: StageState) -> _Programs:
+  net = course.writer.net
+  places = jax.tree.map(lambda x: x.sharding, state)
+  tells = stage.encoder_learning_rate and course.writer.sentences
+  step = make_step(
+    net,
+    tools.optimizer,
+    stage=stage,
+    sentence_weight=course.settings.sentence_weight if tells else 0.0,
+  )
+
+  def evaluate(moving: Leaves, frozen: Leaves, batch: dict[str, Array]):
+    params = paths.unflatten({**frozen, **moving})
+    if stage.train == "sentences":
+      return sentence_loss(net, params, batch, None)
+    return token_loss(net, params, batch)
+
+  def keep(state: StageState, loss: Array) -> StageState:
+    return state.replace(
+      best=state.moving, best_loss=loss, best_step=state.step
+    )
+
+  return _Programs(
+    step=jax.jit(step, donate_argnums=0, out_shardings=(places, None)),
+    evaluate=jax.jit(evaluate),
+    keep=jax.jit(keep, donate_argnums=0, out_shardings=places),
+  )
+
+
 def _steps(course, stage, tools, *, state, frozen) -> StageState:
   settings = course.settings
-  step = jax.jit(
-    make_step(course.writer.net, tools.optimizer), donate_argnums=0
-  )
-  evaluate = jax.jit(
-    lambda moving, frozen, batch: token_loss(
-      course.writer.net, paths.unflatten({**frozen, **moving}), batch
-    )
-  )
+  programs = _compile(course, stage, tools, state)
   start = int(state.step)
   stream = batches(
     course.writer,
@@ -249,11 +287,15 @@ def _steps(course, stage, tools, *, state, frozen) -> StageState:
   with caught_signals() as signals:
     for number in range(start + 1, stage.steps + 1):
       batch = place_batch(next(stream), course.mesh)
-      state, loss = step(state, frozen, batch, jax.random.fold_in(key, number))
+      state, loss = programs.step(
+        state, frozen, batch, jax.random.fold_in(key, number)
+      )
       pace.add(number, loss)
       last = number == stage.steps
       if last or number % settings.evaluate_every == 0:
-        state = _judge(course, tools, evaluate, state=state, frozen=frozen)
+        state = _judge(
+          course, stage, programs, tools=tools, state=state, frozen=frozen
+        )
         tools.checkpoints.save(number, state, course.config)
       elif signals:
         tools.checkpoints.save(number, state, course.config)
@@ -263,26 +305,24 @@ def _steps(course, stage, tools, *, state, frozen) -> StageState:
   return state
 
 
-def _judge(course, tools, evaluate, *, state, frozen) -> StageState:
+def _judge(course, stage, programs, *, tools, state, frozen) -> StageState:
   """Keeps the parameters if their validation loss is the lowest so far."""
-  loss = validation_loss(course, lambda b: evaluate(state.moving, frozen, b))
+  loss = validation_loss(
+    course, lambda batch: programs.evaluate(state.moving, frozen, batch)
+  )
   step = int(state.step)
   course.say(f"{tools.name} step {step} validation loss {loss:.4f}")
   tools.metrics.write(step, {"validation_loss": loss})
-  if course.sample is not None:
+  if course.sample is not None and stage.train != "sentences":
     texts = course.sample(paths.unflatten({**frozen, **state.moving}))
     tools.metrics.write_text(step, "validation texts", texts)
   if loss < float(state.best_loss):
-    state = state.replace(
-      best=jax.tree.map(jnp.copy, state.moving),
-      best_loss=jnp.full_like(state.best_loss, loss),
-      best_step=state.step + 0,
-    )
+    state = programs.keep(state, jnp.float32(loss))
   return state
 
 
 def validation_loss(course: Course, evaluate: Callable) -> float:
-  """Mean cross-entropy of all tokens of the validation reports."""
+  """Mean cross-entropy of what the stage learns, over validation."""
   size = course.settings.batch_size
   number = len(course.validation.pairs)
   total = count = 0.0

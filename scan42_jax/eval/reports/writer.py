@@ -29,6 +29,7 @@ class Writer:
     ending: tokens that end a report, the first of them in training.
     prompt: indication -> tokens before the report.
     max_report_tokens: longest report, its end included.
+    sentences: that training also tells from the film; () for none.
   """
 
   net: Any
@@ -36,6 +37,7 @@ class Writer:
   ending: Ending
   prompt: Callable[[str], list[int]]
   max_report_tokens: int
+  sentences: tuple[str, ...] = ()
 
 
 def small_prompt(

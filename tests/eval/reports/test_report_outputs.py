@@ -1,6 +1,7 @@
 """Files and the page of cases: complete, escaped, self-contained."""
 
 import base64
+import csv
 import io
 import json
 import pathlib
@@ -15,6 +16,7 @@ from scan42_jax.eval.reports import attention, cases, clinical, files
 from scan42_jax.eval.reports.attention import Word
 from scan42_jax.eval.reports.cases import Case
 from scan42_jax.eval.reports.pairs import Pair
+from scan42_jax.metrics.text import TextScores
 
 EVIL = '<img src="http://x" onerror="alert(1)">&'
 
@@ -37,7 +39,9 @@ def _case(**changes):
 
 
 def test_every_text_of_a_case_is_escaped():
-  page = cases.render_cases(EVIL, [_case(), _case(words=())], note=EVIL)
+  page = cases.render_cases(
+    EVIL, [_case(), _case(words=())], note=EVIL, details=[EVIL]
+  )
   assert "<script" not in page and 'src="http' not in page
   assert page.count("onerror") == page.count("&lt;img") > 12
 
@@ -100,10 +104,31 @@ def test_rexrank_has_the_keys_of_its_example(tmp_path):
   }
 
 
+def test_the_table_flags_sentences_on_prior_studies(tmp_path):
+  references = ["Effusion is unchanged. Clear.", "No edema."]
+  written = ["No edema.", "Effusion has improved again. Stable heart."]
+  pairs = [
+    Pair(film=i, image_id=f"i{i}", patient_id="", text=text)
+    for i, text in enumerate(references)
+  ]
+  files.write_texts(
+    tmp_path / "t.csv",
+    pairs,
+    {"films": written, "blank films": references},
+    scores=TextScores(references, written),
+  )
+  with (tmp_path / "t.csv").open(newline="") as file:
+    rows = list(csv.DictReader(file))
+  assert [row["prior:reference"] for row in rows] == ["1", "0"]
+  assert [row["prior:films"] for row in rows] == ["0", "2"]
+  assert rows[1]["text:blank films"] == "No edema."
+
+
 def test_clinical_metrics_say_what_they_lack(tmp_path):
   # This Python has neither package.
   with pytest.raises(
-    ValueError, match=r"no clinical metric that works.*radgraph.*pip install"
+    ValueError,
+    match=r"no clinical metric.*package radgraph.*chexbert.pth.*pip install",
   ):
     clinical.score(
       ["Clear."],

@@ -48,8 +48,8 @@ def test_films_are_seen_through_the_encoder(tmp_path):
 
 def test_moves_keep_their_limits_and_mirror_nothing():
   films = np.zeros((64, 21, 21), np.float32)
-  films[:, 10, 10] = 1
-  films[:, 10, 14] = 2
+  films[:, 9:12, 9:12] = 1
+  films[:, 9:12, 13:16] = 2
   moves = MovesSettings(degrees=10, shift=0.1, zoom=0.1)
   found = np.asarray(seeing.moved(jnp.asarray(films), jax.random.key(0), moves))
   centre, right = (

@@ -144,6 +144,30 @@ def test_a_stopped_training_resumes_to_the_same_parameters(tmp_path, trained):
   )
 
 
+def test_a_stage_traces_its_step_once(tmp_path, monkeypatch):
+  traced = []
+
+  def counting(*arguments, **keywords):
+    step = learning.make_step(*arguments, **keywords)
+
+    def counted(*given):
+      traced.append(True)
+      return step(*given)
+
+    return counted
+
+  monkeypatch.setattr(training, "make_step", counting)
+  settings = dataclasses.replace(
+    SETTINGS,
+    training=dataclasses.replace(
+      SETTINGS.training, first=StageSettings(steps=6), evaluate_every=2
+    ),
+  )
+  course, params = _course(tmp_path, settings=settings)
+  training.train(course, params)
+  assert len(traced) == 1
+
+
 def test_checkpoints_of_other_settings_are_refused(tmp_path):
   short = TrainingSettings(
     first=StageSettings(steps=2), batch_size=4, evaluate_every=2
