@@ -193,7 +193,7 @@ def _pretrained(workdir: pathlib.Path) -> dict[str, str]:
     except ValueError:
       continue  # The kill came while it was written.
     rows[row["step"]] = row
-  pace = ("images_per_second", "data_wait", "seconds_left", "flop")
+  pace = ("images_per_second", "data_wait", "seconds_left", "model_tflop")
   found["steps"] = str(sorted(rows))
   for step, row in rows.items():
     kept = {k: v for k, v in row.items() if not k.startswith(pace)}
