@@ -6,6 +6,7 @@ import functools
 import pathlib
 from typing import Any
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -15,6 +16,7 @@ from scan42_jax.eval.features import FilmReader, LabelledFeatures
 from scan42_jax.eval.linear_probe import compare_probes
 from scan42_jax.eval.monitors import held_out_monitors
 from scan42_jax.settings import Settings
+from scan42_jax.sharding import replicated
 from scan42_jax.types import Array, Float, Params, UInt8
 
 
@@ -40,6 +42,10 @@ class HeldOut:
     self._probed = self._open_probed() if loop.linear_probe else []
     self._start: LabelledFeatures | None = None
     self._net = settings.net()
+    # Prototypes may be split over processes, which cannot see each other's.
+    self._dino_logits = jax.jit(
+      self._net.dino_logits, out_shardings=replicated(mesh)
+    )
     self._reader = FilmReader(
       self._net.encoder,
       mesh,
@@ -57,7 +63,7 @@ class HeldOut:
     films = self._read(teacher["encoder"])
     monitors = held_out_monitors(
       films,
-      functools.partial(self._net.dino_logits, teacher),
+      functools.partial(self._dino_logits, teacher),
       center=center,
       temperature=self._settings.schedules().teacher_temperature(step),
     )
