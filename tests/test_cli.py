@@ -1,5 +1,6 @@
 """The command `scan42` and what all binaries share: help, configs, mistakes."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -94,3 +95,22 @@ def test_a_flag_that_is_missing_is_named():
   assert done.stderr.splitlines()[-1] == (
     "error: --workdir is missing, see --help"
   )
+
+
+def test_a_missing_extra_is_named_before_any_work(tmp_path):
+  (tmp_path / "tokenizers.py").write_text("raise ImportError\n")
+  done = subprocess.run(
+    [
+      *(sys.executable, "-m", "scan42_jax.eval.report_generation"),
+      *("--config=configs/eval/phantom_reports.py", "--encoder=nowhere"),
+      f"--workdir={tmp_path / 'work'}",
+    ],
+    cwd=ROOT,
+    env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert done.returncode == 1
+  assert "pip install 'scan42-jax[reports]'" in done.stderr
+  assert "nowhere" not in done.stderr

@@ -60,6 +60,7 @@ def main(argv: list[str]) -> None:
   from scan42_jax.eval.reports.presenting import present
   from scan42_jax.eval.reports.run import evaluate
   from scan42_jax.eval.reports.scoring import FILMS
+  from scan42_jax.eval.reports.tokenizer import require_library
   from scan42_jax.eval.reports.training import Interrupted
 
   workdir = pathlib.Path(_WORKDIR.value).expanduser()
@@ -67,6 +68,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
       raise ValueError(f"unexpected argument {argv[1]!r}; settings are flags")
     distributed.refuse_several("report generation")
+    require_library()  # Rather now than after all films are encoded.
     run = _open(workdir)
     outcome = evaluate(run)
     found = {}

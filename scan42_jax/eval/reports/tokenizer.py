@@ -68,7 +68,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
     texts: training reports.
     vocab_size: most tokens; few texts give fewer.
   """
-  library = _library()
+  library = require_library()
   byte_level = library.pre_tokenizers.ByteLevel
   inner = library.Tokenizer(library.models.BPE())
   inner.pre_tokenizer = byte_level(add_prefix_space=False)
@@ -101,12 +101,17 @@ def read_tokenizer(path: pathlib.Path) -> Tokenizer:
       )
     raise FileNotFoundError(f"{path}: no such file{fix}")
   try:
-    return Tokenizer(_library().Tokenizer.from_file(str(path)))
+    return Tokenizer(require_library().Tokenizer.from_file(str(path)))
   except Exception as error:  # The library raises bare Exceptions.
     raise ValueError(f"{path}: {error}") from None
 
 
-def _library() -> ModuleType:
+def require_library() -> ModuleType:
+  """Returns the package that tokenizers are made with.
+
+  Raises:
+    ValueError: it is not installed; says how to.
+  """
   try:
     return importlib.import_module("tokenizers")
   except ImportError:
