@@ -30,7 +30,6 @@ def whole_run(tmp_path_factory, data_dir):
 @pytest.mark.parametrize(
   "devices, flags",
   [
-    (4, ()),
     (4, ("--config.mesh.fsdp=2", "--config.mesh.tensor=2")),
     (2, ("--config.mesh.fsdp=2", "--config.accumulation_steps=2")),
     (1, ("--config.accumulation_steps=4",)),

@@ -171,7 +171,7 @@ def test_a_stopped_peer_ends_the_other_process(data_dir, tmp_path):
   runs.wait_for(processes[0], "step 1/")
   processes[1].send_signal(signal.SIGTERM)
   runs.finish_many(processes)
-  processes = runs.start_many(2, tmp_path, data_dir, "--config.loop.hang_s=90")
+  processes = runs.start_many(2, tmp_path, data_dir, "--config.loop.hang_s=60")
   runs.wait_for(processes[0], "step ")
   processes[1].send_signal(signal.SIGSTOP)
   (done,) = runs.finish_many(processes[:1])
