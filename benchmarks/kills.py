@@ -6,8 +6,9 @@ A trial starts one of four programs (pretraining in 1, 2 or 4 processes,
 preparation, fine-tuning, report generation), sends SIGTERM or SIGKILL to one of
 its processes at a random moment, starts the same command again until it ends by
 itself, and compares every result with that of a run that nobody disturbed, bit
-for bit. DIR keeps films and undisturbed runs for the next call; each trial is a
-line of DIR/trials.jsonl. Exit code 1: something differed or did not go on.
+for bit. DIR keeps films and undisturbed runs for the next call, which must be
+of the same version; each trial is a line of DIR/trials.jsonl. Exit code 1:
+something differed or did not go on.
 """
 
 import csv

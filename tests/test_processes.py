@@ -102,7 +102,8 @@ def test_a_signal_to_one_stops_all_at_the_same_step(
 def test_the_death_of_one_ends_the_others(data_dir, tmp_path, whom):
   processes = runs.start_many(2, tmp_path, data_dir)
   runs.wait_for(processes[0], "step 10/")
-  while not (tmp_path / "checkpoints" / "10").is_dir():
+  saved = tmp_path / "checkpoints" / "10"
+  while not saved.is_dir() and processes[whom].poll() is None:
     time.sleep(0.05)
   processes[whom].kill()
   done = runs.finish_many(processes)
