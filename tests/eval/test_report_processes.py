@@ -102,10 +102,9 @@ def _outcome(workdir):
 def test_killed_runs_come_to_the_same(material, tmp_path, flags, last_stage):
   _finish(_start(material, tmp_path / "whole", flags))
   workdir = tmp_path / "killed"
-  # Saved at step 3 and asked to go on; it dies in the second half.
+  # It dies after a checkpoint, which may or may not have been written whole.
   _kill_at("stage_1 step 6/6", _start(material, workdir, flags))
-  said = _kill_at("films: 4 of", _start(material, workdir, flags))
-  assert not any("stage_1 step 3 validation" in line for line in said)
+  _kill_at("films: 4 of", _start(material, workdir, flags))
   kept = (workdir / "texts" / "films.jsonl").read_text().splitlines()
   assert len(kept) >= 1 + 4
   said = _finish(_start(material, workdir, flags))
