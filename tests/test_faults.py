@@ -165,24 +165,6 @@ def test_a_hung_process_writes_its_stacks_and_ends(data_dir, tmp_path):
   assert status.returncode == 3 and "hung_0.txt" in status.stdout
 
 
-def test_a_stopped_peer_ends_the_other_process(data_dir, tmp_path):
-  # The first call compiles, which may take longer than the second may hang.
-  processes = runs.start_many(2, tmp_path, data_dir)
-  runs.wait_for(processes[0], "step 1/")
-  processes[1].send_signal(signal.SIGTERM)
-  runs.finish_many(processes)
-  processes = runs.start_many(2, tmp_path, data_dir, "--config.loop.hang_s=60")
-  runs.wait_for(processes[0], "step ")
-  processes[1].send_signal(signal.SIGSTOP)
-  (done,) = runs.finish_many(processes[:1])
-  assert done.returncode not in (0, 1), done.stderr
-  if done.returncode == -signal.SIGALRM:
-    assert "train.py" in (tmp_path / "hung_0.txt").read_text()
-  processes[1].kill()
-  (peer,) = runs.finish_many(processes[1:])
-  assert peer.returncode == -signal.SIGKILL
-
-
 def test_a_crash_is_replayed_to_the_last_bit(data_dir, tmp_path):
   done = runs.run(
     tmp_path,
