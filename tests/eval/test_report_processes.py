@@ -109,7 +109,8 @@ def test_killed_runs_come_to_the_same(material, tmp_path, flags, last_stage):
   assert len(kept) >= 1 + 4
   said = _finish(_start(material, workdir, flags))
   assert f"{last_stage} step 3 validation" not in said
-  assert "films: 4 of" not in said
+  # Lines of shuffled and blank films end alike.
+  assert not any(line.startswith("films: 4 of") for line in said.splitlines())
   assert _outcome(workdir) == _outcome(tmp_path / "whole")
   if flags is LANGUAGE:
     assert {"stage_1", "stage_2"} < set(_outcome(workdir)[1])
