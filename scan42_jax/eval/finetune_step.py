@@ -13,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from scan42_jax.eval.adapting import adapting_optimizer, adapting_rates
 from scan42_jax.eval.augment import augmented_views
 from scan42_jax.eval.heads import mean_loss
 from scan42_jax.eval.settings import EvalSettings, FinetuneSettings
 from scan42_jax.eval.tokens import pooled_tokens
 from scan42_jax.models.vit import VisionTransformer
-from scan42_jax.optim import Optimizer, OptimizerSettings
-from scan42_jax.schedules import CosineSchedule, Hyperparameters
+from scan42_jax.optim import Optimizer
+from scan42_jax.schedules import Hyperparameters
 from scan42_jax.types import Array, Bool, Films, Float, Int, Params
 from scan42_jax.weights.preprocessing import Preprocessing
 
@@ -128,7 +129,7 @@ class FinetuneStep:
       grads,
       state.opt_state,
       state.params,
-      hyper=_hyperparameters(s.finetune, state.step),
+      hyper=_rates(s.finetune, state.step),
     )
     state = state.replace(
       step=state.step + 1, params=params, opt_state=opt_state
@@ -138,36 +139,18 @@ class FinetuneStep:
   @property
   def _optimizer(self) -> Optimizer:
     s = self.settings.finetune
-    return Optimizer(
-      OptimizerSettings(
-        layerwise_decay=s.layerwise_decay,
-        patch_embed_multiplier=1.0,
-        clip_norm=s.clip_norm,
-      )
+    return adapting_optimizer(
+      layerwise_decay=s.layerwise_decay, clip_norm=s.clip_norm
     )
 
 
-def _hyperparameters(
-  s: FinetuneSettings, step: Int[Array, ""]
-) -> Hyperparameters:
-  """Returns both rates at a step; there is no teacher and no prototype."""
-
-  def rate(base: float) -> Float[Array, ""]:
-    if s.constant_rate:
-      return jnp.float32(base)
-    schedule = CosineSchedule(
-      base=base, final=0.0, total_steps=s.steps, warmup_steps=s.warmup_steps
-    )
-    return schedule(step)
-
-  nothing = jnp.float32(0)
-  return Hyperparameters(
-    learning_rate=rate(s.head_learning_rate),
-    last_layer_learning_rate=rate(s.head_learning_rate),
-    encoder_learning_rate=rate(
-      s.encoder_learning_rate if s.train_encoder else 0.0
-    ),
-    weight_decay=jnp.float32(s.weight_decay),
-    teacher_momentum=nothing,
-    teacher_temperature=nothing,
+def _rates(s: FinetuneSettings, step: Int[Array, ""]) -> Hyperparameters:
+  return adapting_rates(
+    step,
+    head=s.head_learning_rate,
+    encoder=s.encoder_learning_rate if s.train_encoder else 0.0,
+    weight_decay=s.weight_decay,
+    total_steps=s.steps,
+    warmup_steps=s.warmup_steps,
+    constant=s.constant_rate,
   )

@@ -14,6 +14,7 @@ import optax
 
 from scan42_jax.data import image_ops
 from scan42_jax.data.joint_views import joint_views
+from scan42_jax.eval.adapting import adapting_optimizer, adapting_rates
 from scan42_jax.eval.segmenting.mask_settings import (
   MaskTrainingSettings,
   SegmentationSettings,
@@ -23,8 +24,8 @@ from scan42_jax.eval.segmenting.masked_films import MaskedBatch
 from scan42_jax.losses.dice import ce_dice_loss
 from scan42_jax.models.segmentation import SegmentationNet, enlarge
 from scan42_jax.models.vit import VisionTransformer, ViTConfig
-from scan42_jax.optim import Optimizer, OptimizerSettings
-from scan42_jax.schedules import CosineSchedule, Hyperparameters
+from scan42_jax.optim import Optimizer
+from scan42_jax.schedules import Hyperparameters
 from scan42_jax.types import Array, Float, Int, Params, UInt8
 from scan42_jax.weights.preprocessing import Preprocessing
 
@@ -139,7 +140,7 @@ class SegmenterStep:
       grads,
       state.opt_state,
       state.params,
-      hyper=_hyperparameters(self.settings.train, state.step),
+      hyper=_rates(self.settings.train, state.step),
     )
     state = state.replace(
       step=state.step + 1, params=params, opt_state=opt_state
@@ -162,32 +163,17 @@ class SegmenterStep:
   @property
   def _optimizer(self) -> Optimizer:
     s = self.settings.train
-    return Optimizer(
-      OptimizerSettings(
-        layerwise_decay=s.layerwise_decay,
-        patch_embed_multiplier=1.0,
-        clip_norm=s.clip_norm,
-      )
+    return adapting_optimizer(
+      layerwise_decay=s.layerwise_decay, clip_norm=s.clip_norm
     )
 
 
-def _hyperparameters(
-  s: MaskTrainingSettings, step: Int[Array, ""]
-) -> Hyperparameters:
-  """Returns both rates at a step; there is no teacher and no prototype."""
-
-  def rate(base: float) -> Float[Array, ""]:
-    schedule = CosineSchedule(
-      base=base, final=0.0, total_steps=s.steps, warmup_steps=s.warmup_steps
-    )
-    return schedule(step)
-
-  nothing = jnp.float32(0)
-  return Hyperparameters(
-    learning_rate=rate(s.head_learning_rate),
-    last_layer_learning_rate=rate(s.head_learning_rate),
-    encoder_learning_rate=rate(s.encoder_learning_rate),
-    weight_decay=jnp.float32(s.weight_decay),
-    teacher_momentum=nothing,
-    teacher_temperature=nothing,
+def _rates(s: MaskTrainingSettings, step: Int[Array, ""]) -> Hyperparameters:
+  return adapting_rates(
+    step,
+    head=s.head_learning_rate,
+    encoder=s.encoder_learning_rate,
+    weight_decay=s.weight_decay,
+    total_steps=s.steps,
+    warmup_steps=s.warmup_steps,
   )
