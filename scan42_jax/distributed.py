@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -98,6 +99,15 @@ def sum_over_processes(mine: int) -> int:
   return int(multihost_utils.process_allgather(np.array(mine)).sum())
 
 
+def is_failure_elsewhere(error: BaseException) -> bool:
+  """Whether a device or another process failed, and nothing that we wrote."""
+  # Calls that meet a broken connection raise a ValueError with its status.
+  status = "ABORTED|CANCELLED|DEADLINE_EXCEEDED|INTERNAL|UNAVAILABLE|UNKNOWN"
+  if isinstance(error, ValueError):
+    return re.match(f"({status}): ", str(error)) is not None
+  return isinstance(error, jax.errors.JaxRuntimeError)
+
+
 @contextlib.contextmanager
 def failing_together() -> Iterator[None]:
   """Ends the others, too, if this process or one of them fails.
@@ -118,7 +128,7 @@ def failing_together() -> Iterator[None]:
 
 def _explained(error: BaseException) -> int:
   """Says on stderr what happened; returns the exit code."""
-  if isinstance(error, jax.errors.JaxRuntimeError):
+  if is_failure_elsewhere(error):
     reason = (str(error).splitlines() or ["unknown"])[0][:300]
     print(
       f"error: a device or another process failed ({reason}); run the same"

@@ -84,6 +84,8 @@ def _train(argv: list[str]) -> signal.Signals | None:
       _write_environment(workdir)
     return train.train_and_evaluate(_CONFIG.value, workdir, data_dir)
   except (ValueError, OSError, FloatingPointError) as error:
+    if distributed.is_failure_elsewhere(error):
+      raise
     command_line.explain(error, workdir)
 
 
