@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import resource
 import statistics
 import subprocess
 import time
@@ -154,7 +155,9 @@ class TorchStep:
     )
 
   def seconds(self, steps: int) -> float:
-    return self._ask(str(steps))["seconds"]
+    answer = self._ask(str(steps))
+    self.peak_memory_gb = round(answer["peak"] / 1e9, 2)
+    return answer["seconds"]
 
   def _ask(self, line: str) -> dict:
     self.process.stdin.write(line + "\n")
@@ -169,6 +172,13 @@ def matmul_flops_per_second(dtype: str) -> float:
   product = jax.jit(jnp.matmul)
   jax.block_until_ready(product(x, x))
   return 2 * side**3 / min(timed(lambda: product(x, x), 1) for _ in range(10))
+
+
+def peak_memory() -> int:
+  """Returns the device's peak in bytes; on a CPU that of the process."""
+  found = jax.devices()[0].memory_stats() or {}
+  process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+  return found.get("peak_bytes_in_use", process)
 
 
 def main() -> None:
@@ -188,7 +198,6 @@ def main() -> None:
   medians = {k: statistics.median(v) for k, v in times.items() if v}
   flops = step_flops(settings) * a.batch
   peak = matmul_flops_per_second(a.dtype)
-  memory = jax.devices()[0].memory_stats() or {}
   print(
     json.dumps(
       {
@@ -203,11 +212,12 @@ def main() -> None:
           flops / medians["ours"] / peak / jax.device_count(), 3
         ),
         "crops_share_of_step": round(medians["crops"] / medians["ours"], 4),
-        "peak_memory_gb": round(memory.get("peak_bytes_in_use", 0) / 1e9, 2),
+        "peak_memory_gb": round(peak_memory() / 1e9, 2),
         "peer": peer
         and {
           **peer.about,
           "seconds_per_step": round(medians["peer"], 4),
+          "peak_memory_gb": peer.peak_memory_gb,
           "ours_is_faster_by": round(medians["peer"] / medians["ours"], 3),
         },
       }

@@ -8,6 +8,7 @@ in an interpreter of its own that has torch and transformers.
 """
 
 import json
+import resource
 import sys
 import time
 
@@ -81,7 +82,9 @@ def main():
       step()
     if device == "cuda":
       torch.cuda.synchronize()
-    peak = torch.cuda.max_memory_allocated() if device == "cuda" else 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if device == "cuda":
+      peak = torch.cuda.max_memory_allocated()
     seconds = time.perf_counter() - start
     print(json.dumps({"seconds": seconds, "peak": peak}), flush=True)
 

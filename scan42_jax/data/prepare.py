@@ -72,6 +72,9 @@ _SPLIT_SEED = flags.DEFINE_integer(
 _HOLDOUT_PERCENT = flags.DEFINE_float(
   "holdout_percent", 5.0, "Patients for validation, and as many for test."
 )
+_PHANTOM_FILMS = flags.DEFINE_integer(
+  "phantom_films", 3500, "phantom: how many films to draw."
+)
 _MAX_BROKEN_PERCENT = flags.DEFINE_float(
   "max_broken_percent",
   None,
@@ -127,6 +130,7 @@ def _options() -> Options:
     id_salt=_ID_SALT.value,
     split_seed=_SPLIT_SEED.value,
     holdout_percent=_HOLDOUT_PERCENT.value,
+    phantom_films=_PHANTOM_FILMS.value,
     max_broken_percent=_MAX_BROKEN_PERCENT.value,
   )
 

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from scan42_jax.datasets import base, phantom_files, phantom_film, reading
 from scan42_jax.datasets.reading import Row
 
-NUM_FILMS = 3500
-
 
 class Phantom(base.FilmDataset):
   """Procedural chest radiographs of patients who do not exist.
@@ -31,7 +29,7 @@ class Phantom(base.FilmDataset):
 
   def listed_rows(self) -> Iterator[Row]:
     """Lists the films; those not in the source folder are drawn on loading."""
-    for number in range(NUM_FILMS):
+    for number in range(self.options.phantom_films):
       yield _row(number)
 
   def fingerprint(self, row: Row) -> str:

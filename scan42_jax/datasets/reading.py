@@ -40,6 +40,7 @@ class Options:
     id_salt: secret that makes the hashes of ids impossible to guess.
     split_seed: seed of the split by patient, where the release has none.
     holdout_percent: patients of that split in validation, and again in test.
+    phantom_films: that the `phantom` dataset draws.
     max_broken_percent: rows and files that may be broken before the
       preparation stops; None allows 10 of 100 rows or more.
   """
@@ -58,6 +59,7 @@ class Options:
   id_salt: str = ""
   split_seed: int = 0
   holdout_percent: float = 5.0
+  phantom_films: int = 3500
   max_broken_percent: float | None = None
 
   def __post_init__(self):
@@ -77,6 +79,8 @@ class Options:
         "hash_ids needs an id_salt of your own and no keep_ids: published ids "
         "are few enough to try them all"
       )
+    if self.phantom_films < 1:
+      raise ValueError(f"phantom_films is {self.phantom_films}, must be >= 1")
     percent = self.max_broken_percent
     if percent is not None and not 0 <= percent <= 100:
       raise ValueError(f"max_broken_percent is {percent}, must be in 0..100")

@@ -7,7 +7,7 @@ import pytest
 
 from scan42_jax.data import images
 from scan42_jax.data.pipeline import open_films
-from scan42_jax.datasets import phantom, phantom_files, phantom_film
+from scan42_jax.datasets import phantom_files, phantom_film
 from scan42_jax.datasets.phantom_files import (
   sample_storage,
   write_dicom,
@@ -92,14 +92,11 @@ def prepared(tmp_path_factory):
   """Thirty films through the whole preparation."""
   folder = tmp_path_factory.mktemp("phantom")
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(phantom, "NUM_FILMS", 30)
     patch.setattr(phantom_files, "SIZE_PX", 96)
-    manifest, said = film_trees.prepare(
-      folder / "source", folder / "data", dataset="phantom"
-    )
-    again, repeated = film_trees.prepare(
-      folder / "source", folder / "data", dataset="phantom"
-    )
+    places = folder / "source", folder / "data"
+    few = {"dataset": "phantom", "phantom_films": 30}
+    manifest, said = film_trees.prepare(*places, **few)
+    again, repeated = film_trees.prepare(*places, **few)
   assert again == manifest
   assert "nothing changed" in repeated[-1]
   return folder, manifest, said
