@@ -1,14 +1,9 @@
-"""An encoder with a segmentation head, ready for films, and as files.
-
-model.npz holds float32 arrays by path, model.json all else; neither can hold
-code.
-"""
+"""An encoder with a segmentation head, ready for films, and as files."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import pathlib
 from collections.abc import Sequence
 
@@ -16,11 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scan42_jax import paths
 from scan42_jax.data import image_ops
-from scan42_jax.data.finished import file_sha256
 from scan42_jax.encoder import Encoder, prepare_film
-from scan42_jax.eval.adapted import read_encoder
+from scan42_jax.eval.model_files import read_model, stored_task, write_model
 from scan42_jax.eval.segmenting.film_view import classes_of_film
 from scan42_jax.models.segmentation import HeadSettings, SegmentationNet
 from scan42_jax.models.vit import VisionTransformer
@@ -29,7 +22,6 @@ from scan42_jax.types import Array, Float, Params, UInt8
 
 TASK = "segmentation"
 _FILMS_OF_A_DEVICE = 8
-_ARRAYS, _FACTS = "model.npz", "model.json"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -114,37 +106,17 @@ def films_at_once(encoder: Encoder) -> int:
 
 def save_segmenter(folder: pathlib.Path, segmenter: Segmenter) -> None:
   """Writes a segmenter into a work folder."""
-  encoder = segmenter.encoder
-  parts = {"encoder": encoder.params, "head": segmenter.params}
-  arrays = {
-    name: np.asarray(leaf, np.float32)
-    for name, leaf in paths.flatten(parts).items()
-  }
-  beside = folder / f"{_ARRAYS}.tmp"
-  with beside.open("wb") as stream:
-    np.savez(stream, **arrays)
-  beside.replace(folder / _ARRAYS)
   facts = {
     "task": TASK,
-    "sha256": file_sha256(folder / _ARRAYS),
-    "encoder": dataclasses.asdict(encoder.config),
-    "preprocessing": dataclasses.asdict(encoder.preprocessing),
-    "dtype": str(np.dtype(encoder.dtype)),
-    "source": encoder.source,
     "head": dataclasses.asdict(segmenter.head),
     "structures": list(segmenter.structures),
   }
-  beside = folder / f"{_FACTS}.tmp"
-  beside.write_text(json.dumps(facts, indent=1) + "\n")
-  beside.replace(folder / _FACTS)
+  write_model(folder, segmenter.encoder, {"head": segmenter.params}, facts)
 
 
 def is_segmenter(folder: pathlib.Path) -> bool:
   """Whether a work folder holds a finished segmenter."""
-  try:
-    return json.loads((folder / _FACTS).read_text())["task"] == TASK
-  except (OSError, ValueError, KeyError):
-    return False
+  return stored_task(folder) == TASK
 
 
 def load_segmenter(folder: pathlib.Path) -> Segmenter:
@@ -154,20 +126,10 @@ def load_segmenter(folder: pathlib.Path) -> Segmenter:
     FileNotFoundError: the folder holds none.
     ValueError: its file is not what was written.
   """
-  if not is_segmenter(folder) or not (folder / _ARRAYS).is_file():
-    raise FileNotFoundError(
-      f"{folder} holds no segmenter: give the --workdir of a finished"
-      " segmentation"
-    )
-  facts = json.loads((folder / _FACTS).read_text())
-  if file_sha256(folder / _ARRAYS) != facts["sha256"]:
-    raise ValueError(f"{folder / _ARRAYS} is not what was written; run again")
-  with np.load(folder / _ARRAYS, allow_pickle=False) as file:
-    tree = paths.unflatten({name: file[name] for name in file.files})
-  encoder = read_encoder(facts, tree["encoder"])
+  encoder, parts, facts = read_model(folder, task=TASK, finished=TASK)
   return Segmenter(
     encoder=encoder,
     head=HeadSettings(**facts["head"]),
-    params=jax.device_put(tree["head"], replicated(encoder.mesh)),
+    params=jax.device_put(parts["head"], replicated(encoder.mesh)),
     structures=tuple(facts["structures"]),
   )
