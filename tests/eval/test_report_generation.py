@@ -10,80 +10,31 @@ import sys
 
 import jax
 import pytest
-from release_trees import iu_xray as tree
+import small_reports
 from runs import ROOT, environment
 from tiny_encoder import write_encoder
 
-from scan42_jax.data import assembly
 from scan42_jax.data.sources import open_films
-from scan42_jax.datasets.reading import Options
 from scan42_jax.encoder import load_encoder
 from scan42_jax.eval.reports import building, pairs, settings, training
 from scan42_jax.eval.reports.decoding import DecodingSettings
 from scan42_jax.eval.reports.generation import Generator
 from scan42_jax.eval.reports.patches import FilmPatches
 from scan42_jax.eval.reports.presenting import present
-from scan42_jax.eval.reports.run import Evaluation, evaluate
+from scan42_jax.eval.reports.run import evaluate
 from scan42_jax.eval.reports.writer import longest_row
 from scan42_jax.metrics.text import score_reports
 from scan42_jax.sharding import make_mesh
-from scan42_jax.weights.digest import weights_sha256
-
-SMALL = settings.ReportSettings(
-  text=settings.TextSettings(
-    dataset="iu_xray", indication=True, max_report_tokens=24
-  ),
-  small=settings.SmallDecoderSettings(
-    vocab_size=300, width=16, depth=1, num_heads=2
-  ),
-  training=settings.TrainingSettings(
-    first=settings.StageSettings(steps=4, learning_rate=1e-3),
-    batch_size=8,
-    evaluate_every=2,
-  ),
-  decoding=DecodingSettings(max_tokens=12),
-  score=settings.ScoreSettings(draws=20, cases=3),
-)
-
-
-def _prepare(source, data_dir):
-  assembly.prepare(
-    "iu_xray",
-    Options(source=source, max_broken_percent=100.0),
-    data_dir=data_dir,
-    num_workers=0,
-    say=lambda line: None,
-  )
-  return data_dir
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-  folder = tmp_path_factory.mktemp("iu")
-  tree.make_tree(folder / "raw", seed=4, num_patients=40)
-  write_encoder(folder / "encoder")
-  return _prepare(folder / "raw", folder / "data"), folder / "encoder"
-
-
-def _evaluation(prepared, workdir, say):
-  data_dir, source = prepared
-  encoder = load_encoder(source)
-  workdir.mkdir(exist_ok=True)
-  return Evaluation(
-    settings=SMALL,
-    encoder=encoder,
-    encoder_name=str(source),
-    encoder_sha256=weights_sha256(encoder.params),
-    mesh=make_mesh((-1, 1, 1)),
-    data_dir=data_dir,
-    workdir=workdir,
-    say=say,
-  )
+  return small_reports.prepare(tmp_path_factory.mktemp("iu"))
 
 
 def test_an_evaluation_leaves_its_texts_scores_and_pages(prepared, tmp_path):
   lines = []
-  run = _evaluation(prepared, tmp_path / "w", lines.append)
+  run = small_reports.evaluation(prepared, tmp_path / "w", say=lines.append)
   outcome = evaluate(run)
   present(run, outcome, {})
   known = outcome.splits.test.pairs.pairs
@@ -111,7 +62,9 @@ def test_an_evaluation_leaves_its_texts_scores_and_pages(prepared, tmp_path):
 
   # A second call does nothing again.
   trained = [line for line in lines if "loss" in line]
-  again = evaluate(_evaluation(prepared, run.workdir, lines.append))
+  again = evaluate(
+    small_reports.evaluation(prepared, run.workdir, say=lines.append)
+  )
   assert again.texts == outcome.texts
   assert [line for line in lines if "loss" in line] == trained
   assert sum(line.startswith("read ") for line in lines) == 3
@@ -144,10 +97,12 @@ def test_the_binary_names_a_mistake_in_one_line(prepared, tmp_path):
 
 def test_real_reports_are_fitted(real_data_dir, tmp_path):
   """Films with their reports, as they are shipped: the whole path."""
-  data_dir = _prepare(real_data_dir / "openi_reports", tmp_path / "data")
+  data_dir = small_reports.prepare_reports(
+    real_data_dir / "openi_reports", tmp_path / "data"
+  )
   source = open_films(data_dir, "iu_xray", "train")
   chosen = dataclasses.replace(
-    SMALL,
+    small_reports.SMALL,
     text=settings.TextSettings(dataset="iu_xray", max_report_tokens=120),
     small=settings.SmallDecoderSettings(
       vocab_size=1000, width=32, depth=1, num_heads=2, dropout=0.0

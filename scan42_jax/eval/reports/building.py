@@ -42,7 +42,7 @@ from scan42_jax.models.visual_language import (
   VisualLanguageModel,
   num_visual_tokens,
 )
-from scan42_jax.types import Array
+from scan42_jax.types import Array, Params
 from scan42_jax.weights.language_model import (
   load_language_model,
   read_language_config,
@@ -90,7 +90,8 @@ def build(
     ValueError, FileNotFoundError: of the folder; one line.
   """
   if settings.decoder == "small":
-    writer, known = _small(settings, pairs, workdir=workdir), {}
+    tokenizer = _own_tokenizer(settings, pairs, workdir / TOKENIZER)
+    writer, known = _small(settings, tokenizer), {}
   else:
     writer, known = _language(settings, folder, mesh=mesh, sight=sight)
   fresh = _fresh(writer, mesh, sight=sight, seed=settings.seed, known=known)
@@ -100,6 +101,51 @@ def build(
     writer, seeing = _seeing(settings, writer, texts, encoder=encoder)
     params |= jax.device_put(seeing, place_parameters(mesh, seeing))
   return writer, params
+
+
+def rebuild(
+  settings: ReportSettings,
+  learnt: Params,
+  *,
+  encoder: Encoder,
+  sight: Sight,
+  workdir: pathlib.Path,
+  folder: pathlib.Path | None,
+) -> tuple[Writer, Any]:
+  """Builds what writes with parameters that were learnt before.
+
+  Args:
+    settings: of the evaluation.
+    learnt: parameters of the decoder, all but those that `is_borrowed` tells
+      and that did not train.
+    encoder: as the decoder learnt to look through it; the parameters go on its
+      mesh.
+    sight: see Sight.
+    workdir: where the tokenizer of the embedded decoder is.
+    folder: of the language model.
+
+  Raises:
+    ValueError, FileNotFoundError: of the folders; one line.
+  """
+  mesh = encoder.mesh
+  if settings.decoder == "small":
+    tokenizer = read_tokenizer(workdir / TOKENIZER)
+    writer, known = _small(settings, tokenizer), {}
+  else:
+    writer, known = _language(settings, folder, mesh=mesh, sight=sight)
+  placed = jax.device_put(learnt, place_parameters(mesh, learnt))
+  params = paths.unflatten({**known, **paths.flatten(placed)})
+  if settings.training.trains_encoder:
+    moves = settings.training.moves
+    net = SeeingDecoder(encoder.net, writer.net, encoder.preprocessing, moves)
+    writer = dataclasses.replace(writer, net=net)
+    params[ENCODER] = encoder.params
+  return writer, params
+
+
+def is_borrowed(path: str) -> bool:
+  """Whether the folder of a language model has a parameter of the writer."""
+  return path.startswith("language_model/") and "/lora_" not in path
 
 
 def _seeing(
@@ -131,11 +177,8 @@ def _seeing(
   return dataclasses.replace(writer, net=net, sentences=sentences), params
 
 
-def _small(
-  settings: ReportSettings, pairs: Sequence[Pair], *, workdir: pathlib.Path
-) -> Writer:
-  """The embedded decoder; its tokens are made once, of the training reports."""
-  tokenizer = _own_tokenizer(settings, pairs, workdir / TOKENIZER)
+def _small(settings: ReportSettings, tokenizer: Tokenizer) -> Writer:
+  """The embedded decoder."""
   text, shape = settings.text, settings.small
   room = max(text.max_report_tokens, settings.decoding.max_tokens)
   config = ReportDecoderConfig(
@@ -161,6 +204,7 @@ def _small(
 def _own_tokenizer(
   settings: ReportSettings, pairs: Sequence[Pair], path: pathlib.Path
 ) -> Tokenizer:
+  """Tokens of the embedded decoder, made once, of the training reports."""
   if path.is_file():
     return read_tokenizer(path)
   texts = [text for pair in pairs for text in (pair.text, pair.indication)]

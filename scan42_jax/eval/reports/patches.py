@@ -7,6 +7,7 @@ takes them.
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import json
 import math
 import pathlib
@@ -25,16 +26,58 @@ Seen = Callable[[Sequence[int]], np.ndarray]
 _BATCH = 32
 
 
-class FilmPatches:
-  """Shows films whenever they are asked for.
-
-  Args:
-    encoder: of the patch tokens; its preprocessing is that of the films.
-    source: of the films.
-    prepared: show films as the encoder takes them, rather than its tokens.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Viewer:
+  """Shows pictures to a decoder.
 
   Attributes:
-    dtype: that keeps what is shown.
+    encoder: of the patch tokens; its preprocessing is that of the pictures.
+    prepared: show pictures as the encoder takes them, rather than its tokens.
+  """
+
+  encoder: Encoder
+  prepared: bool
+
+  @property
+  def dtype(self) -> type[np.generic]:
+    """That keeps what is shown, and loses nothing of it."""
+    return np.uint8 if self.prepared else np.float16
+
+  def __call__(
+    self, pictures: Sequence[UInt8[np.ndarray, "_ _"]]
+  ) -> Float[np.ndarray, "N P W"] | UInt8[np.ndarray, "N H W"]:
+    """What is shown of pictures."""
+    if self.prepared:
+      return self._prepare(pictures)
+    tokens = self.encoder(pictures, batch_size=len(pictures)).patches
+    # Rounded here, so that tokens from disk and fresh ones are the same.
+    kept = tokens.astype(self.dtype).astype(np.float32)
+    return kept.reshape(len(kept), -1, kept.shape[-1])
+
+  def _prepare(self, pictures) -> UInt8[np.ndarray, "N H W"]:
+    how = self.encoder.preprocessing
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+      films = list(pool.map(lambda film: prepare_film(film, how), pictures))
+    shapes = {film.shape for film in films}
+    if len(shapes) > 1:
+      raise ValueError(
+        f"films become of several shapes, {min(shapes)} and {max(shapes)}: set"
+        " config.film_px to show whole films as squares"
+      )
+    return np.stack(films)
+
+
+class FilmPatches:
+  """Shows films of a split whenever they are asked for.
+
+  Args:
+    encoder: see Viewer.
+    source: of the films.
+    prepared: see Viewer.
+
+  Attributes:
+    source: of the films.
+    show: shows any pictures as it does those of the source.
 
   Raises:
     ValueError: the films are stored equalised, and the encoder wants others.
@@ -48,42 +91,20 @@ class FilmPatches:
           " films that are not: prepare it without --published"
         )
       encoder = encoder.with_preprocessing(equalize=False)
-    self._encoder, self._prepared = encoder, prepared
     self.source = source
-    self.dtype = np.uint8 if prepared else np.float16
+    self.show = Viewer(encoder, prepared)
 
   def __call__(self, films: Sequence[int]) -> np.ndarray:
     """What is shown of films, by their place in the source."""
-    return self.encode([self.film(f) for f in films])
+    return self.show([self.film(f) for f in films])
 
   def film(self, film: int) -> UInt8[np.ndarray, "H W"]:
     """The picture of one film."""
     return decode_film(self.source[int(film)]["image"])
 
-  def encode(
-    self, pictures: Sequence[UInt8[np.ndarray, "_ _"]]
-  ) -> Float[np.ndarray, "N P W"] | UInt8[np.ndarray, "N H W"]:
-    """What is shown of pictures."""
-    if self._prepared:
-      return self._prepare(pictures)
-    tokens = self._encoder(pictures, batch_size=len(pictures)).patches
-    return tokens.reshape(len(tokens), -1, tokens.shape[-1])
-
   def grid(self) -> tuple[int, int]:
     """Rows and columns of patches."""
-    return self._encoder([self.film(0)]).patches.shape[1:3]
-
-  def _prepare(self, pictures) -> UInt8[np.ndarray, "N H W"]:
-    how = self._encoder.preprocessing
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-      films = list(pool.map(lambda film: prepare_film(film, how), pictures))
-    shapes = {film.shape for film in films}
-    if len(shapes) > 1:
-      raise ValueError(
-        f"films become of several shapes, {min(shapes)} and {max(shapes)}: set"
-        " config.film_px to show whole films as squares"
-      )
-    return np.stack(films)
+    return self.show.encoder([self.film(0)]).patches.shape[1:3]
 
 
 class StoredPatches:
@@ -114,7 +135,7 @@ class StoredPatches:
     done = done if mode == "r+" else 0
     path.parent.mkdir(parents=True, exist_ok=True)
     self._kept = np.lib.format.open_memmap(
-      path, mode=mode, dtype=films.dtype, shape=shape
+      path, mode=mode, dtype=films.show.dtype, shape=shape
     )
     for start in range(done, number, _BATCH):
       rows = range(start, min(start + _BATCH, number))
@@ -145,4 +166,6 @@ class StoredPatches:
 def stored_gib(films: FilmPatches, *, number: int) -> float:
   """How much disk it would take to keep so many films."""
   one = films([0])
-  return number * math.prod(one.shape) * np.dtype(films.dtype).itemsize / 2**30
+  return (
+    number * math.prod(one.shape) * np.dtype(films.show.dtype).itemsize / 2**30
+  )

@@ -28,6 +28,7 @@ from scan42_jax.eval.reports.patches import (
   StoredPatches,
   stored_gib,
 )
+from scan42_jax.eval.reports.reporter import save_reporter
 from scan42_jax.eval.reports.samples import Samples
 from scan42_jax.eval.reports.settings import ReportSettings
 from scan42_jax.eval.reports.writer import Writer, longest_row
@@ -120,11 +121,12 @@ def evaluate(run: Evaluation) -> Outcome:
     )
   splits = open_splits(run)
   learns = settings.training.trains_encoder
+  sight = Sight(splits.train.films.grid(), run.encoder.config.width)
   writer, params = build(
     settings,
     splits.train.pairs.pairs,
     mesh=run.mesh,
-    sight=Sight(splits.train.films.grid(), run.encoder.config.width),
+    sight=sight,
     workdir=run.workdir,
     folder=run.language_model,
     encoder=run.encoder if learns else None,
@@ -138,6 +140,14 @@ def evaluate(run: Evaluation) -> Outcome:
     draws=settings.score.draws,
     seed=settings.seed,
     phantom=settings.text.dataset == "phantom",
+  )
+  save_reporter(
+    run.workdir,
+    run.encoder,
+    params,
+    settings=settings,
+    sight=sight,
+    language_model=run.language_model,
   )
   return Outcome(
     splits, writer, params, texts, scores, {"training": facts, **speed}
@@ -192,7 +202,7 @@ def _seen(run: Evaluation, films: FilmPatches, there: Pairs) -> Seen:
     run.workdir / "patches" / f"{films.source.split}.npy",
     number=number,
     identity=f"{run.encoder_sha256} {run.encoder.preprocessing}"
-    f" {films.dtype.__name__} {films.source.facts()}",
+    f" {films.show.dtype.__name__} {films.source.facts()}",
     say=run.say,
   )
 
@@ -255,7 +265,7 @@ def _write(
   )
   places = np.array([pair.film for pair in known])
   other = places[scoring.shuffled(known, seed=settings.seed)]
-  blank = test.films.encode([np.zeros((_BLANK_PX, _BLANK_PX), np.uint8)])
+  blank = test.films.show([np.zeros((_BLANK_PX, _BLANK_PX), np.uint8)])
   sources: dict[str, Seen] = {
     scoring.FILMS: lambda rows: test.seen(places[rows]),
     scoring.SHUFFLED: lambda rows: test.seen(other[rows]),
