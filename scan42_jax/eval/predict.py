@@ -2,10 +2,10 @@
 
   python -m scan42_jax.eval.predict --model=WORKDIR --images=DIR --output=OUT
 
-WORKDIR is that of a classification, and OUT becomes a CSV with one row for each
-DICOM, PNG or JPEG of DIR, refused files included, with the reason; or it is
-that of a segmentation, and OUT becomes a folder of masks with such a table. Not
-for clinical use.
+WORKDIR is that of a classification or of a report generation, and OUT becomes a
+CSV with one row for each DICOM, PNG or JPEG of DIR, refused files included,
+with the reason; or it is that of a segmentation, and OUT becomes a folder of
+masks with such a table. Not for clinical use.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def main(argv: list[str]) -> None:
 def _predict(folder: pathlib.Path, files: list[str]) -> tuple[int, int]:
   """Returns numbers of films that were scored and that were refused."""
   from scan42_jax.eval.adapted import load_model
-  from scan42_jax.eval.prediction import predict_files
+  from scan42_jax.eval.prediction import predict_files, predict_texts
+  from scan42_jax.eval.reports.reporter import is_reporter, load_reporter
   from scan42_jax.eval.segmenting.mask_prediction import predict_masks
   from scan42_jax.eval.segmenting.segmenter import is_segmenter, load_segmenter
 
@@ -60,9 +61,12 @@ def _predict(folder: pathlib.Path, files: list[str]) -> tuple[int, int]:
   output = pathlib.Path(_OUTPUT.value).expanduser()
   if is_segmenter(workdir):
     return predict_masks(load_segmenter(workdir), folder, files, output)
-  model = load_model(workdir)
+  if is_reporter(workdir):
+    predict, model = predict_texts, load_reporter(workdir)
+  else:
+    predict, model = predict_files, load_model(workdir)
   output.parent.mkdir(parents=True, exist_ok=True)
-  return predict_files(model, folder, files, output)
+  return predict(model, folder, files, output)
 
 
 if __name__ == "__main__":

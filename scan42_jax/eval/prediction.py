@@ -1,17 +1,18 @@
-"""Scores the films of a folder by a stored model, into one table."""
+"""What a stored model says of the films of a folder, in one table."""
 
 from __future__ import annotations
 
 import csv
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from scan42_jax.data.film import Film, RejectedFilm
 from scan42_jax.data.images import read_film
 from scan42_jax.eval.adapted import AdaptedModel
-from scan42_jax.types import Float
+from scan42_jax.eval.reports.reporter import Reporter
+from scan42_jax.types import Float, UInt8
 
 
 def predict_files(
@@ -20,51 +21,81 @@ def predict_files(
   files: Sequence[str],
   output: pathlib.Path,
 ) -> tuple[int, int]:
+  """Writes probabilities and calls of each file; see `write_table`."""
+  names = [f"probability:{name}" for name in model.labels]
+  calls = [f"call:{name}" for name in model.labels]
+
+  def score(films: Sequence[UInt8[np.ndarray, "_ _"]]) -> Iterator[list[str]]:
+    for values in model.predict(films):
+      yield [*(f"{value:.6f}" for value in values), *_calls(model, values)]
+
+  return write_table(
+    folder,
+    files,
+    output,
+    columns=[*names, *calls],
+    batch_size=model.reader.batch_size,
+    tell=score,
+  )
+
+
+def predict_texts(
+  reporter: Reporter,
+  folder: pathlib.Path,
+  files: Sequence[str],
+  output: pathlib.Path,
+) -> tuple[int, int]:
+  """Writes what a reporter says of each file; see `write_table`."""
+  return write_table(
+    folder,
+    files,
+    output,
+    columns=[reporter.section],
+    batch_size=reporter.batch_size,
+    tell=lambda films: [[text] for text in reporter.write(films)],
+  )
+
+
+def write_table(
+  folder: pathlib.Path,
+  files: Sequence[str],
+  output: pathlib.Path,
+  *,
+  columns: Sequence[str],
+  batch_size: int,
+  tell: Callable[[Sequence[UInt8[np.ndarray, "_ _"]]], Iterable[list[str]]],
+) -> tuple[int, int]:
   """Writes a row for each file; the CSV appears when it is complete.
 
   Args:
-    model: scores films.
     folder: of the films.
     files: paths below it.
     output: the CSV.
+    columns: names of what is told of a film.
+    batch_size: films that are read together.
+    tell: films -> what is told of each.
 
   Returns:
     Numbers of films that were scored and that were refused.
   """
-  names = [f"probability:{name}" for name in model.labels]
-  calls = [f"call:{name}" for name in model.labels]
-  counts = [0, 0]
+  refused = 0
   beside = output.with_name(output.name + ".tmp")
   with beside.open("w", newline="", encoding="utf-8") as stream:
     writer = csv.writer(stream)
-    writer.writerow(("file", "view", "refused", *names, *calls))
-    for batch in _batches(files, model.reader.batch_size):
-      for row in _rows(model, folder, batch):
-        counts[bool(row[2])] += 1
-        writer.writerow(row)
+    writer.writerow(("file", "view", "refused", *columns))
+    for first in range(0, len(files), batch_size):
+      some = files[first : first + batch_size]
+      read = [_read(folder / file) for file in some]
+      films = [film.pixels for film in read if isinstance(film, Film)]
+      told = iter(tell(films) if films else ())
+      for file, film in zip(some, read, strict=True):
+        if isinstance(film, Film):
+          writer.writerow((file, film.view, "", *next(told)))
+        else:
+          refused += 1
+          writer.writerow((file, "", film, *[""] * len(columns)))
   beside.replace(output)
-  return counts[0], counts[1]
-
-
-def _batches(files: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-  for first in range(0, len(files), size):
-    yield files[first : first + size]
-
-
-def _rows(
-  model: AdaptedModel, folder: pathlib.Path, files: Sequence[str]
-) -> Iterator[list[str]]:
-  read = [_read(folder / file) for file in files]
-  films = [film for film in read if isinstance(film, Film)]
-  shares = iter(model.predict([f.pixels for f in films]) if films else ())
-  blank = [""] * 2 * len(model.labels)
-  for file, film in zip(files, read, strict=True):
-    if not isinstance(film, Film):
-      yield [file, "", film, *blank]
-      continue
-    values = next(shares)
-    shown = (f"{value:.6f}" for value in values)
-    yield [file, film.view, "", *shown, *_calls(model, values)]
+  return len(files) - refused, refused
 
 
 def _calls(model: AdaptedModel, values: Float[np.ndarray, "C"]) -> list[str]:
