@@ -2,8 +2,8 @@
 
   python -m scan42_jax.demo --encoder=SRC --head=DIR --films=DIR
 
-Drop a DICOM, PNG or JPEG: attention, components, masks and findings of heads,
-nearest films of a folder. On this machine alone; needs the extra [demo].
+Drop a DICOM, PNG or JPEG: attention, components, masks, findings and texts of
+heads, nearest films of a folder. On this machine alone; needs the extra [demo].
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _ENCODER = flags.DEFINE_string(
 _HEAD = flags.DEFINE_multi_string(
   "head",
   [],
-  "Work folder of a finished classification or segmentation; repeatable.",
+  "Work folder of a finished classification, segmentation or report generation;"
+  " repeatable.",
 )
 _FILMS = flags.DEFINE_string(
   "films", None, "Folder of films among which the nearest are sought."

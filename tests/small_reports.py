@@ -10,7 +10,7 @@ from tiny_encoder import write_encoder
 
 from scan42_jax.data import assembly
 from scan42_jax.datasets.reading import Options
-from scan42_jax.encoder import load_encoder
+from scan42_jax.encoder import Encoder, load_encoder
 from scan42_jax.eval.reports import building, settings, training
 from scan42_jax.eval.reports.decoding import DecodingSettings
 from scan42_jax.eval.reports.pairs import Pair
@@ -83,7 +83,7 @@ def evaluation(
   )
 
 
-def write_reporter(folder: pathlib.Path, encoder: pathlib.Path, text: str):
+def write_reporter(folder: pathlib.Path, encoder: Encoder, text: str):
   """Trains a writer that says one text of every film; returns its folder."""
   folder.mkdir()
   chosen = settings.ReportSettings(
@@ -98,13 +98,12 @@ def write_reporter(folder: pathlib.Path, encoder: pathlib.Path, text: str):
     ),
     decoding=DecodingSettings(max_tokens=60),
   )
-  eye = load_encoder(encoder)
   mesh = make_mesh((-1, 1, 1), jax.devices()[:1])
   pairs = [Pair(film=0, image_id="i", patient_id="p", text=text)]
   film = np.zeros((40, 40), np.uint8)
-  grid = eye([film]).patches.shape[1:3]
-  seen = Viewer(eye, prepared=False)([film])
-  sight = building.Sight(grid, eye.config.width)
+  grid = encoder([film]).patches.shape[1:3]
+  seen = Viewer(encoder, prepared=False)([film])
+  sight = building.Sight(grid, encoder.config.width)
   writer, params = building.build(
     chosen, pairs, mesh=mesh, sight=sight, workdir=folder, folder=None
   )
@@ -125,6 +124,6 @@ def write_reporter(folder: pathlib.Path, encoder: pathlib.Path, text: str):
     params,
   )
   save_reporter(
-    folder, eye, params, settings=chosen, sight=sight, language_model=None
+    folder, encoder, params, settings=chosen, sight=sight, language_model=None
   )
   return folder

@@ -29,6 +29,10 @@ _STYLE = (
   "@media(max-width:600px){.grid-container{"
   "grid-template-columns:minmax(0,1fr) !important}}"
 )
+_WRITTEN = (
+  "**Generated texts are written by a machine**: they may be wrong or"
+  " incomplete."
+)
 _KEEP_S = 600  # After which uploads are deleted while it runs.
 
 
@@ -42,13 +46,13 @@ def build(room: Showroom, *, title: str) -> gradio.Blocks:
 
   def look(file):
     if file is None:
-      return "", [], [], []
+      return "", [], [], [], *[""] * len(room.sections)
     try:
       shown = room.look(pathlib.Path(file))
     except ValueError as error:
       raise gradio.Error(str(error), duration=None) from None
     rows = [list(row) for row in shown.findings]
-    return shown.subtitle, shown.pictures, rows, shown.neighbours
+    return shown.subtitle, shown.pictures, rows, shown.neighbours, *shown.texts
 
   with gradio.Blocks(
     title="Chest X-ray encoder",
@@ -64,6 +68,12 @@ def build(room: Showroom, *, title: str) -> gradio.Blocks:
       interactive=False,
       visible=room.has_findings,
     )
+    gradio.Markdown(_WRITTEN, visible=bool(room.sections))
+    # Shows texts letter by letter, whatever marks of HTML are in them.
+    texts = [
+      gradio.Textbox(label=f"Generated {section}", interactive=False)
+      for section in room.sections
+    ]
     pictures = _gallery("What the encoder sees", columns=3)
     neighbours = _gallery(
       "Nearest films", columns=4, visible=room.has_neighbours
@@ -71,7 +81,7 @@ def build(room: Showroom, *, title: str) -> gradio.Blocks:
     file.change(
       look,
       inputs=file,
-      outputs=[facts, pictures, findings, neighbours],
+      outputs=[facts, pictures, findings, neighbours, *texts],
       api_name=False,
     )
   return page

@@ -18,6 +18,11 @@ from scan42_jax.data.images import read_film, shrink
 from scan42_jax.datasets.film_files import find_films
 from scan42_jax.encoder import Encoder
 from scan42_jax.eval.adapted import AdaptedModel, load_model
+from scan42_jax.eval.reports.reporter import (
+  Reporter,
+  is_reporter,
+  load_reporter,
+)
 from scan42_jax.eval.results.pictures import colour_names, draw_masks
 from scan42_jax.eval.segmenting.segmenter import (
   Segmenter,
@@ -45,12 +50,14 @@ class Shown:
     pictures: the film, attention, components, similarity, masks.
     findings: label, probability, and whether it is called; none without a
       head.
+    texts: what each writer says, in the order of `Showroom.sections`.
     neighbours: the nearest films of the folder, the nearest first.
   """
 
   subtitle: str
   pictures: Sequence[Picture]
   findings: Sequence[tuple[str, float, str]]
+  texts: Sequence[str]
   neighbours: Sequence[Picture]
 
 
@@ -109,7 +116,8 @@ class Showroom:
 
   Args:
     encoder: what looks.
-    heads: work folders of finished classifications and segmentations.
+    heads: work folders of finished classifications, segmentations and report
+      generations.
     neighbours: films to compare with, None for none.
 
   Raises:
@@ -126,9 +134,12 @@ class Showroom:
     self._encoder, self._neighbours = encoder, neighbours
     self._segmenters: list[Segmenter] = []
     self._classifiers: list[AdaptedModel] = []
+    self._reporters: list[Reporter] = []
     for folder in heads:
       if is_segmenter(folder):
         self._segmenters.append(load_segmenter(folder))
+      elif is_reporter(folder):
+        self._reporters.append(load_reporter(folder, batch_size=1))
       else:
         self._classifiers.append(load_model(folder))
 
@@ -136,6 +147,11 @@ class Showroom:
   def has_findings(self) -> bool:
     """Whether a head names findings."""
     return bool(self._classifiers)
+
+  @property
+  def sections(self) -> list[str]:
+    """The section of a report that each writer writes, such as 'findings'."""
+    return [reporter.section for reporter in self._reporters]
 
   @property
   def has_neighbours(self) -> bool:
@@ -163,6 +179,7 @@ class Showroom:
       subtitle=seen[0].subtitle,
       pictures=pictures + [self._masks(film, s) for s in self._segmenters],
       findings=[row for m in self._classifiers for row in _findings(m, film)],
+      texts=[text for r in self._reporters for text in r.write([film])],
       neighbours=self._near(film),
     )
 

@@ -10,7 +10,6 @@ import sys
 
 import film_trees
 import pytest
-import tiny_encoder
 
 ROOT = pathlib.Path(__file__).parents[2]
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -23,18 +22,18 @@ def _free_port():
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def demo(encoder_folder, writer, tmp_path_factory):
   """Yields address and folder of films of a running demo."""
   pytest.importorskip("gradio")
   folder = tmp_path_factory.mktemp("demo")
-  encoder = tiny_encoder.write_encoder(folder / "encoder")
   for i in range(3):
     film_trees.write_film(folder / "films" / f"film_{i}.png", seed=i)
   port = _free_port()
   process = subprocess.Popen(
     [
-      *(sys.executable, "-m", "scan42_jax.demo", f"--encoder={encoder}"),
+      *(sys.executable, "-m", "scan42_jax.demo", f"--encoder={encoder_folder}"),
       *(f"--films={folder / 'films'}", f"--port={port}", "--max_mb=1"),
+      f"--head={writer[0]}",
     ],
     cwd=ROOT,
     env=os.environ | {"XLA_FLAGS": ""},
@@ -90,7 +89,7 @@ def _drop(page, name, data):
   )
 
 
-def test_a_film_is_dropped_and_seen(page, demo):
+def test_a_film_is_dropped_and_seen(page, demo, writer):
   film = (demo[1] / "film_1.png").read_bytes()
   _drop(page, "mine.png", film)
   page.get_by_text("film_1.png, similarity 1.000").first.wait_for(
@@ -103,6 +102,10 @@ def test_a_film_is_dropped_and_seen(page, demo):
   )
   assert len(widths) >= 8 and min(widths) > 0
   assert page.get_by_text("Not for clinical use").count() >= 1
+  box = page.get_by_label("Generated findings")
+  assert box.input_value() == writer[1]
+  assert page.get_by_text("written by a machine").count() == 1
+  assert page.title() == "Chest X-ray encoder"
   outside = [
     url
     for url in page.asked

@@ -3,16 +3,8 @@
 import film_trees
 import numpy as np
 import pytest
-import tiny_encoder
 
-from scan42_jax import load_encoder
 from scan42_jax.showroom.looking import Neighbours, Showroom, read_neighbours
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-  folder = tmp_path_factory.mktemp("e") / "encoder"
-  return load_encoder(tiny_encoder.write_encoder(folder))
 
 
 @pytest.fixture
@@ -35,7 +27,13 @@ def test_a_film_is_its_own_nearest(encoder, films):
   assert len(captions) == 3
   assert any("Attention" in caption for _, caption in shown.pictures)
   assert any("components" in caption for _, caption in shown.pictures)
-  assert shown.findings == []
+  assert shown.findings == [] and shown.texts == []
+
+
+def test_a_writer_says_what_it_learnt(encoder, films, writer):
+  room = Showroom(encoder, heads=[writer[0]])
+  assert room.sections == ["findings"]
+  assert room.look(films / "1.png").texts == [writer[1]]
 
 
 def test_nearest_are_ordered_by_cosine():
