@@ -75,11 +75,9 @@ def load_model(folder: pathlib.Path) -> AdaptedModel:
 
   Raises:
     FileNotFoundError: the folder holds none.
-    ValueError: its file is not what was written.
+    ValueError: it is of another task, or not what was written.
   """
-  encoder, parts, facts = read_model(
-    folder, task=None, finished="classification that was not by k-NN"
-  )
+  encoder, parts, facts = read_model(folder, task=None)
   return AdaptedModel(
     reader=TokenReader(encoder, FeatureSettings(**facts["tokens"])),
     head=LinearHead(FeatureSet(**facts["head"]), **parts["head"]),

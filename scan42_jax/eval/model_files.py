@@ -72,35 +72,42 @@ def stored_task(folder: pathlib.Path) -> str | None:
 
 
 def read_model(
-  folder: pathlib.Path, *, task: str | None, finished: str
+  folder: pathlib.Path, *, task: str | None
 ) -> tuple[Encoder, Params, dict[str, Any]]:
   """Reads what `write_model` wrote.
 
   Args:
     folder: the work folder.
     task: that the facts have to name.
-    finished: evaluations that leave such a model, for messages.
 
   Returns:
     The encoder on all local devices, the other parameters on the host, and the
     facts.
 
   Raises:
-    FileNotFoundError: the folder holds no such model.
-    ValueError: its file is not what was written.
+    FileNotFoundError: the folder holds no model.
+    ValueError: it is of another task, or its file is not what was written.
   """
-  there = (folder / _FACTS).is_file() and (folder / _ARRAYS).is_file()
-  if not there or stored_task(folder) != task:
+  if not (folder / _FACTS).is_file() or not (folder / _ARRAYS).is_file():
     raise FileNotFoundError(
       f"{folder} holds no {_FACTS} with {_ARRAYS}: give the --workdir of a"
-      f" finished {finished}"
+      " finished evaluation; one by k-NN leaves none"
     )
   facts = json.loads((folder / _FACTS).read_text())
+  if facts.get("task") != task:
+    raise ValueError(
+      f"{folder} holds a model of {_name(facts.get('task'))}, not of"
+      f" {_name(task)}"
+    )
   if file_sha256(folder / _ARRAYS) != facts["sha256"]:
     raise ValueError(f"{folder / _ARRAYS} is not what was written; run again")
   with np.load(folder / _ARRAYS, allow_pickle=False) as file:
     tree = paths.unflatten({name: file[name] for name in file.files})
   return _encoder(facts, tree.pop("encoder")), tree, facts
+
+
+def _name(task: str | None) -> str:
+  return (task or "classification").replace("_", " ")
 
 
 def _encoder(facts: Mapping[str, Any], params: Params) -> Encoder:

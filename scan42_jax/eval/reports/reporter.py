@@ -130,13 +130,11 @@ def load_reporter(
       devices; that of the training by default.
 
   Raises:
-    FileNotFoundError: the folder holds no writer, or its language model is
+    FileNotFoundError: the folder holds no model, or its language model is
       gone.
-    ValueError: a file is not what was written.
+    ValueError: the model is of another task, or a file not what was written.
   """
-  encoder, parts, facts = read_model(
-    folder, task=TASK, finished="report generation"
-  )
+  encoder, parts, facts = read_model(folder, task=TASK)
   settings = build(ReportSettings, facts["settings"], "config")
   language_model = _language_model(folder, facts)
   writer, params = rebuild(

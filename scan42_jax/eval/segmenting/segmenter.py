@@ -124,9 +124,9 @@ def load_segmenter(folder: pathlib.Path) -> Segmenter:
 
   Raises:
     FileNotFoundError: the folder holds none.
-    ValueError: its file is not what was written.
+    ValueError: it is of another task, or not what was written.
   """
-  encoder, parts, facts = read_model(folder, task=TASK, finished=TASK)
+  encoder, parts, facts = read_model(folder, task=TASK)
   return Segmenter(
     encoder=encoder,
     head=HeadSettings(**facts["head"]),

@@ -20,6 +20,7 @@ from scan42_jax.eval.reports.settings import (
   LanguageModelSettings,
   StageSettings,
 )
+from scan42_jax.eval.segmenting.segmenter import load_segmenter
 from scan42_jax.weights.digest import weights_sha256
 
 
@@ -141,7 +142,9 @@ def test_a_language_model_stays_in_its_folder(prepared, tmp_path):
     load_reporter(workdir)
 
 
-def test_a_folder_without_a_writer_is_named(tmp_path):
+def test_a_folder_without_a_writer_is_named(finished, tmp_path):
+  with pytest.raises(ValueError, match="report generation, not of segm"):
+    load_segmenter(finished[0])
   assert not is_reporter(tmp_path)
-  with pytest.raises(FileNotFoundError, match="finished report generation"):
+  with pytest.raises(FileNotFoundError, match="of a finished evaluation"):
     load_reporter(tmp_path)
