@@ -138,8 +138,10 @@ class Checkpoints:
   def _writing(self) -> Iterator[None]:
     try:
       yield
-    except Exception as error:  # Of orbax, tensorstore or the system.
+    except Exception as error:  # Of orbax, tensorstore, JAX or the system.
       self._failed = True
+      if distributed.is_failure_elsewhere(error):
+        raise
       reason = (str(error).splitlines() or [type(error).__name__])[0]
       # Tensorstore names the array and each database first, the cause last.
       reason = reason.rpartition('": ')[2][:300]

@@ -27,6 +27,8 @@ import pytest
 from absl import flags
 
 jax.config.update("jax_default_matmul_precision", "highest")
+# Two programs under way, each waiting for eight threads, can wait for ever.
+jax.config.update("jax_cpu_enable_async_dispatch", False)
 flags.FLAGS.mark_as_parsed()  # Grain workers read absl flags.
 
 _SHARED = pathlib.Path(__file__).parents[1].parent / "shared"

@@ -67,7 +67,10 @@ def environment(devices: int = 1) -> dict[str, str]:
     " --xla_backend_optimization_level=0"
     " --xla_cpu_collective_call_terminate_timeout_seconds=600"
   )
-  return os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT / "tests")}
+  variables = {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT / "tests")}
+  if devices > 1:  # See conftest.py.
+    variables["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "false"
+  return os.environ | variables
 
 
 def run(
