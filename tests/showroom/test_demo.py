@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 
 import film_trees
 import pytest
@@ -82,6 +83,16 @@ def _open(page, address):
       page.wait_for_timeout(500)
 
 
+def _connect(port):
+  for attempt in range(120):
+    try:
+      return socket.create_connection(("127.0.0.1", port), timeout=10).close()
+    except ConnectionRefusedError:  # It may not listen yet.
+      if attempt == 119:
+        raise
+      time.sleep(0.5)
+
+
 def _drop(page, name, data):
   page.set_input_files(
     "input[type=file]",
@@ -130,7 +141,7 @@ def test_a_large_upload_is_refused(page):
 
 def test_it_listens_on_this_machine_alone(demo):
   port = int(demo[0].rsplit(":", 1)[1])
-  socket.create_connection(("127.0.0.1", port), timeout=10).close()
+  _connect(port)
   # Who listens on all addresses is found on this one, too.
   with pytest.raises(ConnectionRefusedError):
     socket.create_connection(("127.0.0.2", port), timeout=10)
