@@ -45,6 +45,7 @@ def arguments() -> argparse.Namespace:
   parser.add_argument("--canvas_px", type=int, default=1280)
   parser.add_argument("--dtype", default="bfloat16")
   parser.add_argument("--remat", default="none")
+  parser.add_argument("--scan_blocks", action="store_true")
   parser.add_argument("--steps", type=int, default=5, help="of a round")
   parser.add_argument("--rounds", type=int, default=5)
   parser.add_argument("--peer_python", help="interpreter with torch")
@@ -62,7 +63,10 @@ def make_settings(a: argparse.Namespace) -> Settings:
     batch_size=a.batch,
     dtype=a.dtype,
     model=ViTConfig(
-      **VIT_SHAPES[a.size], image_size=a.global_px, remat=a.remat
+      **VIT_SHAPES[a.size],
+      image_size=a.global_px,
+      remat=a.remat,
+      scan_blocks=a.scan_blocks,
     ),
     dino_head=head,
     ibot_head=head,

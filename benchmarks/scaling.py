@@ -77,6 +77,7 @@ def examine(a: argparse.Namespace) -> dict[str, object]:
   number = int(a.devices)
   a.batch = number * a.films_per_device
   a.canvas_px, a.dtype, a.remat = 1280, "bfloat16", "none"
+  a.scan_blocks = False
   settings = make_settings(a)
   group = a.films_per_device
   settings = dataclasses.replace(

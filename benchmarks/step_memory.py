@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
   parser.add_argument("--batch", type=int, default=64)
   parser.add_argument("--dtype", default="bfloat16")
   parser.add_argument("--remat", default="none,full")
+  parser.add_argument("--scan_blocks", action="store_true")
   parser.add_argument("--prototypes", default="16384")
   parser.add_argument("--global_px", type=int, default=518)
   parser.add_argument("--local_px", type=int, default=98)
@@ -55,6 +56,7 @@ def examine(a: argparse.Namespace) -> dict[str, object]:
     "batch": a.batch,
     "dtype": a.dtype,
     "remat": a.remat,
+    "scan_blocks": a.scan_blocks,
     "prototypes": a.prototypes,
     "state_and_films_gb": round(state / 1e9, 2),
     "temporary_gb": round(memory.temp_size_in_bytes / 1e9, 2),

@@ -28,12 +28,14 @@ from scan42_jax.encoder import Encoder
 from scan42_jax.extraction.films import Films, KnownFilm
 from scan42_jax.extraction.outputs import Output, film_texts
 from scan42_jax.extraction.parts import Parts, difference, write_beside
+from scan42_jax.models.vit import WAYS_TO_COMPUTE
 from scan42_jax.weights.digest import weights_sha256
 
 _SAY_SECONDS = 5.0
 _BATCHES_AHEAD = 2
 _REFUSED = ("file", "reason")
-_TRAINING_ONLY = ("layer_scale", "drop_path", "remat")  # Change no feature.
+# Change no feature.
+_TRAINING_ONLY = ("layer_scale", "drop_path", *WAYS_TO_COMPUTE)
 
 
 @dataclasses.dataclass(frozen=True)

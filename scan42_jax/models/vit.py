@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scan42_jax.models.layers import DENSE_INIT, Block, PatchEmbed, layer_norm
+from scan42_jax.models.layers import (
+  DENSE_INIT,
+  Block,
+  Crops,
+  PatchEmbed,
+  layer_norm,
+)
 from scan42_jax.models.position import resize_position_embedding
 from scan42_jax.types import Array, Bool, EncoderOutput, Float
 
@@ -39,6 +45,9 @@ class ViTConfig:
     position_antialias: see `resize_position_embedding`.
     remat: what the backward pass computes again instead of keeping it: 'none',
       'dots' everything but products with weights, 'full' whole blocks.
+    scan_blocks: in training, all blocks are one loop over their parameters: the
+      program is as long as one block's, and what a block keeps is all that is
+      kept, on every backend.
   """
 
   width: int
@@ -54,7 +63,11 @@ class ViTConfig:
   position_offset: float = 0.1
   position_antialias: bool = False
   remat: Literal["none", "dots", "full"] = "none"
+  scan_blocks: bool = False
 
+
+WAYS_TO_COMPUTE = ("remat", "scan_blocks")
+"""Fields of ViTConfig that move memory and time of training, but no number."""
 
 _REMAT_POLICIES = {
   "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -153,8 +166,11 @@ class VisionTransformer(nn.Module):
       shapes.append((images.shape[1], tokens.shape[1]))
       rows.append(tokens.reshape(len(images), -1, tokens.shape[-1]))
     x = jnp.concatenate(rows, axis=1)
-    for i in range(self.config.depth):
-      x = getattr(self, f"block_{i:02d}")(x, train, tuple(shapes))
+    if self.config.scan_blocks:
+      x = self._scan_blocks(x, train, tuple(shapes))
+    else:
+      for i in range(self.config.depth):
+        x = getattr(self, f"block_{i:02d}")(x, train, tuple(shapes))
     x = self.norm(x)
     ends = np.cumsum([count * length for count, length in shapes])
     return tuple(
@@ -166,19 +182,48 @@ class VisionTransformer(nn.Module):
 
   def _block(self) -> nn.Module:
     config = self.config
-    block = Block
-    if config.remat != "none":
-      block = nn.remat(
-        Block, static_argnums=(2, 3), policy=_REMAT_POLICIES[config.remat]
-      )
-    return block(
-      num_heads=config.num_heads,
-      hidden=int(config.width * config.mlp_ratio),
-      swiglu=config.swiglu,
-      layer_scale=config.layer_scale,
-      drop_path=config.drop_path,
-      dtype=self.dtype,
+    if config.remat == "none":
+      return Block(**self._block_fields())
+    block = nn.remat(
+      Block, static_argnums=(2, 3), policy=_REMAT_POLICIES[config.remat]
     )
+    return block(**self._block_fields())
+
+  def _block_fields(self) -> dict[str, Any]:
+    config = self.config
+    return {
+      "num_heads": config.num_heads,
+      "hidden": int(config.width * config.mlp_ratio),
+      "swiglu": config.swiglu,
+      "layer_scale": config.layer_scale,
+      "drop_path": config.drop_path,
+      "dtype": self.dtype,
+    }
+
+  def _scan_blocks(
+    self, x: Float[Array, "N T D"], train: bool, crops: Crops
+  ) -> Float[Array, "N T D"]:
+    config = self.config
+    block = Block(**self._block_fields(), parent=None)
+    names = [f"block_{i:02d}" for i in range(config.depth)]
+    params = jax.tree.map(
+      lambda *leaves: jnp.stack(leaves),
+      *(self.variables["params"][name] for name in names),
+    )
+    keys = None
+    if train and config.drop_path > 0:
+      keys = jax.random.split(self.make_rng("drop_path"), config.depth)
+
+    def apply(x, of_block):
+      params, key = of_block
+      rngs = None if key is None else {"drop_path": key}
+      return block.apply({"params": params}, x, train, crops, rngs=rngs), None
+
+    if config.remat != "none":
+      # A loop's body is never merged with that of its backward pass.
+      policy = _REMAT_POLICIES[config.remat]
+      apply = jax.checkpoint(apply, policy=policy, prevent_cse=False)
+    return jax.lax.scan(apply, x, (params, keys))[0]
 
   def _embed(
     self, images: Float[Array, "N H W C"], patch_mask: Bool[Array, "N P"] | None

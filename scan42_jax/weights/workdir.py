@@ -10,7 +10,7 @@ import numpy as np
 
 from scan42_jax import paths
 from scan42_jax.checkpoint import read_checkpoint
-from scan42_jax.models.vit import ViTConfig
+from scan42_jax.models.vit import WAYS_TO_COMPUTE, ViTConfig
 
 Arrays = dict[str, np.ndarray]
 
@@ -55,7 +55,8 @@ def read_run(
   heads = {name: paths.flatten(tree) for name, tree in stored.params.items()}
   encoder = heads.pop("encoder")
   # How training saved memory says nothing of the weights.
-  shape = {k: v for k, v in stored.config["model"].items() if k != "remat"}
+  model = stored.config["model"].items()
+  shape = {k: v for k, v in model if k not in WAYS_TO_COMPUTE}
   return RunWeights(
     step=stored.step,
     settings=stored.config,

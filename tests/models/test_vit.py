@@ -110,14 +110,16 @@ def test_bfloat16_activations_leave_parameters_float32():
   assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype("float32")}
 
 
-def test_drop_path_drops_branches_of_whole_crops():
+@pytest.mark.parametrize("depth, scanned", [(1, False), (2, True)])
+def test_drop_path_drops_branches_of_whole_crops(depth, scanned):
   config = ViTConfig(
     width=16,
-    depth=1,
+    depth=depth,
     num_heads=2,
     image_size=28,
     drop_path=0.5,
     layer_scale=1.0,
+    scan_blocks=scanned,
   )
   net = VisionTransformer(config)
   crops = [jnp.ones((256, n, size, size, 3)) for n, size in [(2, 28), (3, 14)]]
@@ -134,7 +136,7 @@ def test_drop_path_drops_branches_of_whole_crops():
     kinds = np.unique(
       values.swapaxes(0, 1).reshape(len(tokens.cls), -1), axis=0
     )
-    assert len(kinds) == 4  # Two branches, each kept or dropped.
+    assert len(kinds) == 4**depth  # Two branches, each kept or dropped.
 
 
 def test_crops_in_one_pass_are_as_if_encoded_apart():
@@ -172,6 +174,33 @@ def test_remat_changes_no_number(kind):
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
     gradient("none"),
     gradient(kind),
+  )
+
+
+@pytest.mark.parametrize("kind", ["none", "dots", "full"])
+def test_scanned_blocks_change_no_number(kind):
+  shape = {"width": 16, "depth": 3, "num_heads": 2, "image_size": 28}
+  crops = [
+    jax.random.normal(jax.random.key(i), (2, 2, side, side, 3))
+    for i, side in enumerate((28, 14))
+  ]
+  params = VisionTransformer(ViTConfig(**shape)).init(
+    jax.random.key(1), crops[0][:, 0]
+  )
+
+  def gradient(config):
+    def loss(p):
+      large, small = VisionTransformer(config).apply(
+        p, crops, method="encode_crops"
+      )
+      return jnp.sum(large.cls**3) + jnp.sum(small.patches**3)
+
+    return jax.value_and_grad(loss)(params)
+
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6),
+    gradient(ViTConfig(**shape, remat=kind, scan_blocks=True)),
+    gradient(ViTConfig(**shape)),
   )
 
 
