@@ -33,6 +33,7 @@ def whole_run(tmp_path_factory, data_dir):
     (4, ("--config.mesh.fsdp=2", "--config.mesh.tensor=2")),
     (2, ("--config.mesh.fsdp=2", "--config.accumulation_steps=2")),
     (1, ("--config.accumulation_steps=4",)),
+    (1, ("--config.model.scan_blocks=True", "--config.model.remat=full")),
   ],
 )
 def test_goes_on_with_the_same_films(

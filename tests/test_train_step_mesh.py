@@ -63,9 +63,17 @@ def _assert_same(ours, theirs, atol=1e-5):
     np.testing.assert_allclose(state.centers[head], center, atol=atol)
 
 
-@pytest.mark.parametrize("shape", [(8, 1, 1), (2, 4, 1), (2, 2, 2)])
-def test_meshes_equal_one_device(one_device, shape):
-  settings = tiny.settings()
+@pytest.mark.parametrize(
+  "shape, scan_blocks",
+  [
+    ((8, 1, 1), False),
+    ((2, 4, 1), False),
+    ((2, 2, 2), False),
+    ((2, 2, 2), True),
+  ],
+)
+def test_meshes_equal_one_device(one_device, shape, scan_blocks):
+  settings = tiny.settings(**{"model.scan_blocks": scan_blocks})
   _assert_same(_one_step(settings, make_mesh(shape)), one_device)
 
 
