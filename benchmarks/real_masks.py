@@ -4,8 +4,8 @@
 
 DIR of --samples is the folder covid_cxr, of which 25 films have outlines of
 lungs and heart that radiologists drew. Each further --encoder adds rows; the
-first one's shape with random weights is always among them. Patients are split by a digest of their number. Runs that are finished are
-not repeated.
+first one's shape with random weights is always among them. Patients are split
+by a digest of their number. Runs that are finished are not repeated.
 
 The sample shows that the path works, not that a model is good.
 """
