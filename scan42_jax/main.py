@@ -62,6 +62,7 @@ def _train(argv: list[str]) -> signal.Signals | None:
   import jax
 
   from scan42_jax import distributed, train
+  from scan42_jax.program_cache import keep_programs
 
   workdir = None
   try:
@@ -75,9 +76,7 @@ def _train(argv: list[str]) -> signal.Signals | None:
         process_id=_PROCESS_ID.value,
       )
     workdir.mkdir(parents=True, exist_ok=True)
-    if jax.config.jax_compilation_cache_dir is None:
-      # A resumed run need not compile again.
-      jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
+    keep_programs(workdir / "compiled")
     data_dir = command_line.local_folder(_DATA_DIR.value)
     _make_phantom(data_dir)
     if jax.process_index() == 0:

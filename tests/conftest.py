@@ -16,7 +16,7 @@ os.environ["XLA_FLAGS"] = " ".join(
     "--xla_cpu_collective_call_terminate_timeout_seconds=600",
   ]
 )
-# Programs compiled by one test serve the processes that others start.
+# Programs of a process that a test starts serve the processes of others.
 os.environ.setdefault(
   "JAX_COMPILATION_CACHE_DIR",
   str(pathlib.Path(tempfile.gettempdir()) / "scan42_jax_test_cache"),
@@ -27,8 +27,8 @@ import pytest
 from absl import flags
 
 jax.config.update("jax_default_matmul_precision", "highest")
-# Two programs under way, each waiting for eight threads, can wait for ever.
-jax.config.update("jax_cpu_enable_async_dispatch", False)
+# Eight devices cannot use programs from disk, see program_cache.py.
+jax.config.update("jax_enable_compilation_cache", False)
 flags.FLAGS.mark_as_parsed()  # Grain workers read absl flags.
 
 _SHARED = pathlib.Path(__file__).parents[1].parent / "shared"

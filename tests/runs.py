@@ -67,10 +67,8 @@ def environment(devices: int = 1) -> dict[str, str]:
     " --xla_backend_optimization_level=0"
     " --xla_cpu_collective_call_terminate_timeout_seconds=600"
   )
-  variables = {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT / "tests")}
-  if devices > 1:  # See conftest.py.
-    variables["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "false"
-  return os.environ | variables
+  paths = {"PYTHONPATH": str(ROOT / "tests")}
+  return os.environ | {"XLA_FLAGS": flags} | paths
 
 
 def run(

@@ -92,11 +92,11 @@ def main(argv: list[str]) -> None:
 
 
 def _open(workdir: pathlib.Path) -> Evaluation:
-  import jax
 
   from scan42_jax.eval.encoders import open_encoder
   from scan42_jax.eval.reports import settings
   from scan42_jax.eval.reports.run import Evaluation
+  from scan42_jax.program_cache import keep_programs
   from scan42_jax.settings import build
   from scan42_jax.sharding import make_mesh
   from scan42_jax.weights.digest import weights_sha256
@@ -104,9 +104,7 @@ def _open(workdir: pathlib.Path) -> Evaluation:
   chosen = build(settings.ReportSettings, _CONFIG.value, "config")
   settings.check(chosen)
   workdir.mkdir(parents=True, exist_ok=True)
-  if jax.config.jax_compilation_cache_dir is None:
-    # A resumed run need not compile again.
-    jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
+  keep_programs(workdir / "compiled")
   encoder = open_encoder(_ENCODER.value, dtype=chosen.dtype, seed=chosen.seed)
   if chosen.film_px:
     encoder = encoder.with_preprocessing(

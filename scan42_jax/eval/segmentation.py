@@ -39,12 +39,11 @@ _DATA_DIR = flags.DEFINE_string(
 def main(argv: list[str]) -> None:
   """Evaluates; a user's mistake ends in one line and exit code 1."""
   # Imported here, so that --help and a wrong flag are answered at once.
-  import jax
-
   from scan42_jax import distributed
   from scan42_jax.eval.segmenting.evaluating import evaluate
   from scan42_jax.eval.segmenting.mask_settings import build_segmentation
   from scan42_jax.guards import caught_signals
+  from scan42_jax.program_cache import keep_programs
 
   workdir = pathlib.Path(_WORKDIR.value).expanduser()
   try:
@@ -58,9 +57,7 @@ def main(argv: list[str]) -> None:
       )
     settings = build_segmentation(_CONFIG.value.segmentation)
     workdir.mkdir(parents=True, exist_ok=True)
-    if jax.config.jax_compilation_cache_dir is None:
-      # A resumed run need not compile again.
-      jax.config.update("jax_compilation_cache_dir", str(workdir / "compiled"))
+    keep_programs(workdir / "compiled")
     with caught_signals() as signals:
       evaluate(
         settings,
