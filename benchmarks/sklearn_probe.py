@@ -39,7 +39,7 @@ def main() -> None:
   tokens = [_tokens(arguments.run, s.source.split) for s in splits]
   train, validation, test = (s.known for s in splits)
   scaling = Scaling.of(tokens[0])
-  tokens = [scaling.apply(x) for x in tokens]
+  tokens = [scaling.apply(x).astype(np.float64) for x in tokens]
   scores, _ = best_of(
     (_fit(tokens, train, l2) for l2 in settings.logistic.l2),
     lambda s: judge(validation, s[0], settings),
@@ -70,7 +70,7 @@ def _fit(tokens, train, l2: float) -> list[np.ndarray]:
     with warnings.catch_warnings():
       warnings.simplefilter("ignore")  # About steps, where l2 is tiny.
       model = LogisticRegression(
-        C=1 / (l2 * keep.sum()), tol=1e-6, max_iter=5000
+        C=1 / (l2 * keep.sum()), tol=1e-9, max_iter=20_000
       ).fit(tokens[0][keep], train.labels[keep, c])
     columns.append([model.decision_function(x) for x in tokens[1:]])
   return [np.stack(parts, axis=1) for parts in zip(*columns, strict=True)]

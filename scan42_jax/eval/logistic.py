@@ -69,17 +69,19 @@ def logistic_path(
   """
   scaling = scaling or Scaling.of(features)
   x = scaling.apply(features)
-  weights = jnp.zeros((x.shape[1], labels.shape[1])), jnp.zeros(labels.shape[1])
+  weights = np.zeros((x.shape[1], labels.shape[1])), np.zeros(labels.shape[1])
   for l2 in settings.l2:
-    weights = _fit(
-      weights,
-      (x, labels, valid),
-      l2,
-      exclusive=exclusive,
-      max_iterations=settings.max_iterations,
-      tolerance=settings.tolerance,
-    )
-    kernel, bias = (np.asarray(w, np.float64) for w in weights)
+    # Weak regularisation leaves gradients that float32 cannot tell from none.
+    with jax.enable_x64(True):
+      weights = _fit(
+        weights,
+        (x.astype(np.float64), labels, valid),
+        l2,
+        exclusive=exclusive,
+        max_iterations=settings.max_iterations,
+        tolerance=settings.tolerance,
+      )
+    kernel, bias = (np.asarray(w) for w in weights)
     kernel = kernel / scaling.std[:, None]
     bias = bias - scaling.mean @ kernel
     yield (

@@ -101,7 +101,7 @@ class LogisticSettings:
 
   l2: tuple[float, ...] = (1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5)
   max_iterations: int = 1000
-  tolerance: float = 1e-5
+  tolerance: float = 1e-8
 
 
 @dataclasses.dataclass(frozen=True)

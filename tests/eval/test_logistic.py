@@ -49,6 +49,26 @@ def test_agrees_with_scikit_learn_along_the_path():
     )
 
 
+def test_fits_films_fewer_than_features_hardly_regularised():
+  rng = np.random.default_rng(5)
+  x = rng.normal(size=(50, 120)).astype(np.float32)
+  y = (rng.random((50, 3)) < 0.3).astype(np.float32)
+  held_out = rng.normal(size=(40, 120)).astype(np.float32)
+  path = _fit(x, y, np.ones(y.shape, bool), (1.0, 0.01, 1e-5))
+  scaling = Scaling.of(x)
+  scaled, shown = (scaling.apply(z).astype(np.float64) for z in (x, held_out))
+  for l2, head in path:
+    ours = head.scores(held_out, width=60)
+    for c in range(3):
+      exact = LogisticRegression(
+        C=1 / (l2 * len(x)), solver="newton-cholesky", tol=1e-12
+      ).fit(scaled, y[:, c])
+      theirs = exact.decision_function(shown)
+      np.testing.assert_allclose(
+        ours[:, c], theirs, atol=2e-3 * np.abs(theirs).max()
+      )
+
+
 def test_exclusive_classes_agree_with_scikit_learn():
   rng = np.random.default_rng(3)
   x = rng.normal(size=(300, 2 * WIDTH)).astype(np.float32)
