@@ -59,37 +59,47 @@ def main() -> None:
 
 
 def prepare(samples: pathlib.Path, work: pathlib.Path) -> None:
-  """Draws each structure's mask apart, and prepares the films that have one."""
-  source = work / _NAME
-  source.mkdir(parents=True, exist_ok=True)
-  with (samples / "metadata.csv").open(newline="") as stream:
-    listed = [row for row in csv.DictReader(stream) if row["mask_radiologist"]]
-  with (work / f"{_NAME}.csv").open("w", newline="") as stream:
-    masks = [f"mask_{name}" for name in MASK_NAMES]
-    columns = ["file", "patient_id", "split", "view", "sex", "age", *masks]
-    writer = csv.DictWriter(stream, columns)
-    writer.writeheader()
-    for row in listed:
-      film = Image.open(samples / "images" / row["image"])
-      film.convert("L").save(source / row["image"], quality=95)
-      drawn = np.asarray(Image.open(samples / row["mask_radiologist"]))
-      cells = {
-        "file": row["image"],
-        "patient_id": row["patient_id"],
-        "split": _split(row["patient_id"]),
-        **{name: row[name] for name in ("view", "sex", "age")},
-      }
-      for number, column in enumerate(masks, start=1):
-        cells[column] = f"{pathlib.Path(row['image']).stem}_{column}.png"
-        mask = Image.fromarray(np.uint8(drawn == number) * 255)
-        mask.save(source / cells[column])
-      writer.writerow(cells)
+  """Prepares the films that have masks, of which each gets a file."""
+  source, table = work / _NAME, work / f"{_NAME}.csv"
+  if not table.exists():  # Files written anew would be films of another date.
+    source.mkdir(parents=True, exist_ok=True)
+    with (samples / "metadata.csv").open(newline="") as stream:
+      rows = [
+        _draw(row, samples, source)
+        for row in csv.DictReader(stream)
+        if row["mask_radiologist"]
+      ]
+    with table.open("w", newline="") as stream:
+      writer = csv.DictWriter(stream, list(rows[0]))
+      writer.writeheader()
+      writer.writerows(rows)
   assembly.prepare(
     "folder",
-    Options(source=source, name=_NAME, labels_csv=work / f"{_NAME}.csv"),
+    Options(source=source, name=_NAME, labels_csv=table),
     data_dir=work / "data",
     num_workers=0,
   )
+
+
+def _draw(
+  row: dict[str, str], samples: pathlib.Path, source: pathlib.Path
+) -> dict[str, str]:
+  """Writes a film and its masks; returns its row of the table."""
+  film = Image.open(samples / "images" / row["image"])
+  film.convert("L").save(source / row["image"], quality=95)
+  drawn = np.asarray(Image.open(samples / row["mask_radiologist"]))
+  cells = {
+    "file": row["image"],
+    "patient_id": row["patient_id"],
+    "split": _split(row["patient_id"]),
+    **{name: row[name] for name in ("view", "sex", "age")},
+  }
+  for number, name in enumerate(MASK_NAMES, start=1):
+    column = f"mask_{name}"
+    cells[column] = f"{pathlib.Path(row['image']).stem}_{column}.png"
+    mask = Image.fromarray(np.uint8(drawn == number) * 255)
+    mask.save(source / cells[column])
+  return cells
 
 
 def run(encoder: str, head: str, work: pathlib.Path) -> str:
