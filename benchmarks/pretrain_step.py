@@ -13,16 +13,15 @@ import argparse
 import dataclasses
 import functools
 import json
-import pathlib
 import resource
 import statistics
-import subprocess
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.peers.torch_peer import TorchStep
 from scan42_jax.compute import step_flops
 from scan42_jax.data.batches import make_batch
 from scan42_jax.models.vit import VIT_SHAPES, ViTConfig
@@ -132,43 +131,6 @@ class OurStep:
     return self.crops(self.films)
 
 
-class TorchStep:
-  """The peer in its own interpreter; the two never run at the same time."""
-
-  def __init__(self, a: argparse.Namespace):
-    script = pathlib.Path(__file__).parent / "peers" / "torch_step.py"
-    self.process = subprocess.Popen(
-      [a.peer_python, script],
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-      text=True,
-    )
-    shape = {k: v for k, v in VIT_SHAPES[a.size].items() if k != "swiglu"}
-    self.about = self._ask(
-      json.dumps(
-        vars(a)
-        | shape
-        | {
-          "hidden": HeadSettings().hidden_dim,
-          "bottleneck": HeadSettings().bottleneck_dim,
-          "half": a.dtype == "bfloat16",
-          "compile": a.peer_compile,
-          "threads": a.peer_threads,
-        }
-      )
-    )
-
-  def seconds(self, steps: int) -> float:
-    answer = self._ask(str(steps))
-    self.peak_memory_gb = round(answer["peak"] / 1e9, 2)
-    return answer["seconds"]
-
-  def _ask(self, line: str) -> dict:
-    self.process.stdin.write(line + "\n")
-    self.process.stdin.flush()
-    return json.loads(self.process.stdout.readline())
-
-
 def matmul_flops_per_second(dtype: str) -> float:
   """Times a large square matrix product, the chip's practical peak."""
   side = 8192 if jax.default_backend() != "cpu" else 2048
@@ -190,7 +152,10 @@ def main() -> None:
   a = arguments()
   settings = make_settings(a)
   ours = OurStep(settings)
-  peer = TorchStep(a) if a.peer_python else None
+  peer = None
+  if a.peer_python:
+    options = {"compile": a.peer_compile, "threads": a.peer_threads}
+    peer = TorchStep(a.peer_python, settings, options)
   timed(ours, 2), timed(ours.make_crops, 1)
   peer and peer.seconds(2)
   times = {"ours": [], "crops": [], "peer": []}

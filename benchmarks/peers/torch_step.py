@@ -3,17 +3,21 @@
 Encoder from `transformers` (Dinov2WithRegisters, SDPA attention), everything
 else as DINOv2 defines it: DINO on class tokens, iBOT on masked patches, KoLeo,
 softmax centring, clip by module, AdamW, moving-average teacher. Reads one JSON
-line of settings, then answers each line 'N' with the seconds of N steps. Runs
-in an interpreter of its own that has torch and transformers.
+line of settings, then answers each line 'N' with the seconds of N steps: on
+fixed random crops, or on those that PIL makes of a folder of films. Runs in an
+interpreter of its own that has torch and transformers.
 """
 
+import itertools
 import json
+import pathlib
 import resource
 import sys
 import time
 
 import torch
 import torch.nn.functional as F
+from pil_crops import pil_crops
 from torch import nn
 from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
@@ -48,7 +52,7 @@ class Network(nn.Module):
       num_hidden_layers=s["depth"],
       num_attention_heads=s["num_heads"],
       image_size=s["global_px"],
-      patch_size=14,
+      patch_size=s["patch"],
       num_register_tokens=4,
     )
     self.encoder = Dinov2WithRegistersModel(config)
@@ -75,11 +79,12 @@ def main():
     student.encoder = torch.compile(student.encoder)
     teacher.encoder = torch.compile(teacher.encoder)
   step = make_step(s, student, teacher, device)
+  batches = film_crops(s) if s["films"] else random_crops(s, device)
   print(json.dumps({"device": device, "torch": torch.__version__}), flush=True)
   for line in sys.stdin:
     start = time.perf_counter()
     for _ in range(int(line)):
-      step()
+      step(*(crops.to(device) for crops in next(batches)))
     if device == "cuda":
       torch.cuda.synchronize()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -89,13 +94,41 @@ def main():
     print(json.dumps({"seconds": seconds, "peak": peak}), flush=True)
 
 
-def make_step(s, student, teacher, device):
-  """Returns a function that takes one step on fixed random crops."""
-  b, patches = s["batch"], (s["global_px"] // 14) ** 2
-  local = torch.randn(
-    b * s["num_local"], 3, s["local_px"], s["local_px"], device=device
+def random_crops(s, device):
+  """Yields the same noise for ever: global and local crops."""
+  yield from itertools.repeat(
+    tuple(
+      torch.randn(number * s["batch"], 3, side, side, device=device)
+      for number, side in ((2, s["global_px"]), (s["num_local"], s["local_px"]))
+    )
   )
-  crops = torch.randn(2 * b, 3, s["global_px"], s["global_px"], device=device)
+
+
+class Films(torch.utils.data.IterableDataset):
+  """Crops of a folder of JPEG films, again and again."""
+
+  def __init__(self, s):
+    self.s = s
+
+  def __iter__(self):
+    sizes = {k: self.s[k] for k in ("global_px", "local_px", "num_local")}
+    files = sorted(pathlib.Path(self.s["films"]).iterdir())
+    for file in itertools.cycle(files):
+      crops = pil_crops(file.read_bytes(), **sizes)
+      tensors = [torch.from_numpy(x).permute(2, 0, 1) for x in crops]
+      yield torch.stack(tensors[:2]), torch.stack(tensors[2:])
+
+
+def film_crops(s):
+  """Yields what one process beside this one makes of the films."""
+  loader = torch.utils.data.DataLoader(Films(s), s["batch"], num_workers=1)
+  for pair in loader:
+    yield tuple(crops.transpose(0, 1).flatten(0, 1) for crops in pair)
+
+
+def make_step(s, student, teacher, device):
+  """Returns a function that takes one step on global and local crops."""
+  b, patches = s["batch"], (s["global_px"] // s["patch"]) ** 2
   mask = torch.zeros(2 * b, patches, dtype=torch.bool, device=device)
   # Half of the crops, 10 to 50 % of their patches: 30 % on average.
   mask[::2, : round(0.3 * patches)] = True
@@ -108,7 +141,7 @@ def make_step(s, student, teacher, device):
   def cross(logits, probs):
     return -(probs * F.log_softmax(logits.float() / 0.1, -1)).sum(-1)
 
-  def step():
+  def step(crops, local):
     with torch.no_grad(), half:
       cls, tokens = teacher.encode(crops)
       cls_logits = teacher.dino(cls).float()
