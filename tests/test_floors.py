@@ -20,6 +20,7 @@ FLOORS = {
     "distributed",
     "mappings",
     "precision",
+    "program_cache",
     "sharding",
     "whole_files",
   ],
