@@ -88,7 +88,7 @@ def peer_rate(a: argparse.Namespace, settings: Settings) -> float:
   source = pipeline.open_films(a.data_dir, settings.data.datasets[0], "train")
   with tempfile.TemporaryDirectory() as folder:
     for i in range(min(_PEER_FILMS, len(source))):
-      (pathlib.Path(folder) / f"{i:04}.jpg").write_bytes(source[i]["image"])
+      (pathlib.Path(folder) / f"{i:04}").write_bytes(source[i]["image"])
     peer = TorchStep(a.peer_python, settings, {"films": folder})
     peer.seconds(_EVERY)
     rounds = [

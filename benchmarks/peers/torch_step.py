@@ -105,7 +105,7 @@ def random_crops(s, device):
 
 
 class Films(torch.utils.data.IterableDataset):
-  """Crops of a folder of JPEG films, again and again."""
+  """Crops of a folder of films, again and again."""
 
   def __init__(self, s):
     self.s = s

@@ -68,14 +68,14 @@ def logistic_path(
     Strength and head; the standardisation is part of the head.
   """
   scaling = scaling or Scaling.of(features)
-  x = scaling.apply(features)
+  x = scaling.apply(features).astype(np.float64)
   weights = np.zeros((x.shape[1], labels.shape[1])), np.zeros(labels.shape[1])
   for l2 in settings.l2:
     # Weak regularisation leaves gradients that float32 cannot tell from none.
     with jax.enable_x64(True):
       weights = _fit(
         weights,
-        (x.astype(np.float64), labels, valid),
+        (x, labels, valid),
         l2,
         exclusive=exclusive,
         max_iterations=settings.max_iterations,

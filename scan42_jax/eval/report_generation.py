@@ -92,7 +92,6 @@ def main(argv: list[str]) -> None:
 
 
 def _open(workdir: pathlib.Path) -> Evaluation:
-
   from scan42_jax.eval.encoders import open_encoder
   from scan42_jax.eval.reports import settings
   from scan42_jax.eval.reports.run import Evaluation
